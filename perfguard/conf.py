@@ -1,0 +1,93 @@
+"""One frozen, typed object over ``settings.PERFGUARD``: ``conf.NAME``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from types import MappingProxyType
+from typing import Any, cast
+
+from django.conf import settings
+from django.core.signals import setting_changed
+
+DEFAULT_RATES: Mapping[str, Any] = MappingProxyType(
+    {"sign_in": "15/3 minutes", "sign_in_address": "100/3 minutes"}
+)
+
+
+def positive(default: float) -> Any:
+    return field(default=default, metadata={"above": 0})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every key of ``PERFGUARD``, with its type, its default and its unit."""
+
+    # Where Redis is: a URL, or the alias of a Redis cache in CACHES.
+    REDIS_URL: str = ""
+    REDIS_CACHE_ALIAS: str = ""
+    REDIS_SENTINELS: Sequence[str] = ()  # "host:port"; the URL's host is the service
+    REDIS_SENTINEL_USERNAME: str = ""
+    REDIS_SENTINEL_PASSWORD: str = ""
+    REDIS_CLUSTER: bool = False
+    REDIS_KEY_PREFIX: str = "perfguard"
+    REDIS_CONNECT_TIMEOUT: float = positive(0.1)  # seconds
+    REDIS_READ_TIMEOUT: float = positive(0.1)  # seconds
+    REDIS_PROBE_INTERVAL: float = positive(0.25)  # seconds between two probes
+
+    # Addresses and networks whose forwarding header is believed; "unix" for a
+    # peer on a Unix socket.
+    TRUSTED_PROXIES: Sequence[str] = ()
+    CLIENT_IP_HEADER: str = "X-Forwarded-For"
+
+    THROTTLE_ENABLED: bool = True
+    THROTTLE_RATES: Mapping[str, Any] = field(default_factory=dict)
+    THROTTLE_PATHS: Sequence[Mapping[str, Any]] = ()
+    THROTTLE_HEADERS: Sequence[str] = field(
+        default=("ietf",), metadata={"among": ("ietf", "legacy")}
+    )
+    THROTTLE_EXACT_LIMIT: int = positive(1000)  # hits; larger limits use buckets
+    THROTTLE_REFUSAL_CACHE_SECONDS: float = field(default=1.0, metadata={"least": 0})
+    THROTTLE_REFUSAL_CACHE_SIZE: int = positive(10_000)  # identities
+    THROTTLE_MEMORY_SIZE: int = positive(100_000)  # windows in each process
+    THROTTLE_SIGN_IN_RESET: bool = False  # a good sign-in empties the account's window
+
+    HEALTH_TIMEOUT: float = positive(1.0)  # seconds a probe may take
+
+
+SETTINGS: Mapping[str, Field[Any]] = {each.name: each for each in fields(Settings)}
+
+
+def given() -> dict[str, Any]:
+    """The project's own dictionary, empty when it is missing or no mapping."""
+    value = getattr(settings, "PERFGUARD", {})
+    return dict(value) if isinstance(value, Mapping) else {}
+
+
+class LazySettings:
+    """Read ``settings.PERFGUARD`` on first use, again after it changes."""
+
+    def __getattr__(self, name: str) -> Any:
+        # Python calls this only while __dict__ lacks the name, so a read
+        # after the first costs no more than any other attribute.
+        if name not in SETTINGS:
+            raise AttributeError(f"PERFGUARD has no setting {name!r}.")
+        known = {key: value for key, value in given().items() if key in SETTINGS}
+        vars(self).update(vars(Settings(**known)))
+        return getattr(self, name)
+
+    def reload(self) -> None:
+        vars(self).clear()
+
+
+conf = cast(Settings, LazySettings())
+
+
+def _reload(*, setting: str, **kwargs: Any) -> None:
+    if setting == "PERFGUARD":
+        cast(LazySettings, conf).reload()
+
+
+# Connected here, before any room can connect: receivers run in this order, so
+# a room that drops what it derived from conf finds the new values.
+setting_changed.connect(_reload, dispatch_uid="perfguard.conf")

@@ -1,0 +1,78 @@
+"""The circuit breaker of one Redis server."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Callable
+
+from perfguard.exceptions import RedisUnavailable
+from perfguard.signals import circuit_changed
+
+logger = logging.getLogger("perfguard.redis")
+
+
+class Circuit:
+    """Closed: calls pass. Open: nobody calls, and a thread looks for Redis.
+
+    The first failure opens it: a call has already waited for a whole time-out by
+    then, and the next ones should not. No request ever pays for a probe.
+    """
+
+    def __init__(self, server: str, probe: Callable[[], None], interval: float) -> None:
+        self.server = server
+        self.is_open = False
+        self.last_error: BaseException | None = None
+        self._probe = probe
+        self._interval = interval  # seconds
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+
+    def open(self, error: BaseException) -> None:
+        with self._lock:
+            if self.is_open or self._ended.is_set():
+                return
+            self.is_open = True
+            self.last_error = error
+        logger.warning(
+            "Redis at %s is away (%s: %s): limits are kept as on_redis_failure says.",
+            self.server,
+            type(error).__name__,
+            error,
+        )
+        self._tell(error)
+        threading.Thread(
+            target=self._watch, name=f"perfguard-probe-{self.server}", daemon=True
+        ).start()
+
+    def end(self) -> None:
+        """Stop the probes of a server that is no longer in use."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        # Jitter keeps the processes of a fleet from knocking all at once.
+        while not self._ended.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
+            try:
+                self._probe()
+            except RedisUnavailable as error:
+                self.last_error = error
+            else:
+                self._close()
+                return
+
+    def _close(self) -> None:
+        with self._lock:
+            self.is_open = False
+            self.last_error = None
+        logger.warning("Redis at %s is back.", self.server)
+        self._tell(None)
+
+    def _tell(self, error: BaseException | None) -> None:
+        # A failing receiver must neither end the probe thread nor a request.
+        replies = circuit_changed.send_robust(
+            type(self), server=self.server, is_open=error is not None, error=error
+        )
+        for receiver, reply in replies:
+            if isinstance(reply, Exception):
+                logger.error("%r failed on circuit_changed.", receiver, exc_info=reply)

@@ -1,0 +1,232 @@
+"""The way to Redis that the settings name: standalone, Sentinel or Cluster."""
+
+from __future__ import annotations
+
+import os
+import threading
+from functools import cache
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.cache import caches
+from django.core.signals import setting_changed
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from perfguard.conf import conf
+from perfguard.exceptions import InvalidSetting
+from perfguard.redis.cluster import Cluster
+from perfguard.redis.endpoint import Endpoint
+from perfguard.redis.scripts import Script
+
+SENTINEL_PORT = 26379
+DJANGO_BACKEND = "django.core.cache.backends.redis.RedisCache"
+DJANGO_REDIS_BACKEND = "django_redis.cache.RedisCache"
+
+
+class Client(Protocol):
+    """What the rooms ask of Redis. ``identity`` is the hash tag of all keys."""
+
+    one_slot: bool  # whether the keys of one call must share a slot
+
+    def is_away(self, identity: str) -> bool: ...
+
+    def call(self, identity: str, script: Script, command: bytes) -> Any: ...
+
+    def endpoints(self) -> list[Endpoint]: ...
+
+    def close(self) -> None: ...
+
+
+class Server:
+    """One server, or the master that Sentinel names at each new connection."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self.one_slot = False
+        self.circuit = endpoint.circuit
+        self.call_endpoint = endpoint.call
+
+    def is_away(self, identity: str) -> bool:
+        return self.circuit.is_open
+
+    def call(self, identity: str, script: Script, command: bytes) -> Any:
+        return self.call_endpoint(script, command)
+
+    def endpoints(self) -> list[Endpoint]:
+        return [self._endpoint]
+
+    def close(self) -> None:
+        self._endpoint.close()
+
+
+_lock = threading.Lock()
+_current: tuple[Client | None] | None = None
+
+
+def get_client() -> Client | None:
+    """The client of this process, or None when no Redis is configured.
+
+    Raises InvalidSetting when the settings contradict each other.
+    """
+    global _current
+    if _current is None:
+        with _lock:
+            if _current is None:
+                _forget_after_fork()
+                _current = (_build(),)
+    return _current[0]
+
+
+def close_client(**kwargs: Any) -> None:
+    """Forget the client; the next use builds another from the settings."""
+    global _current
+    with _lock:
+        current, _current = _current, None
+    if current is not None and current[0] is not None:
+        current[0].close()
+
+
+@cache
+def _forget_after_fork() -> None:
+    # A child shares its parent's sockets and has none of its threads.
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _forget() -> None:
+    global _current, _lock
+    _current, _lock = None, threading.Lock()
+
+
+def _reload(*, setting: str, **kwargs: Any) -> None:
+    if setting in {"PERFGUARD", "CACHES"}:
+        close_client()
+
+
+setting_changed.connect(_reload, dispatch_uid="perfguard.redis")
+
+
+def _build() -> Client | None:
+    if conf.REDIS_URL:
+        return _from_url(conf.REDIS_URL)
+    if conf.REDIS_CACHE_ALIAS:
+        return _from_cache(conf.REDIS_CACHE_ALIAS)
+    return None
+
+
+def connection_options() -> dict[str, Any]:
+    """What every connection of perfguard is opened with."""
+    return {
+        "socket_connect_timeout": conf.REDIS_CONNECT_TIMEOUT,
+        "socket_timeout": conf.REDIS_READ_TIMEOUT,
+        # One try: a second wait would be the request's.
+        "retry": Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+        "retry_on_timeout": False,
+        "protocol": 2,
+    }
+
+
+def _from_url(url: str) -> Client:
+    if conf.REDIS_CLUSTER:
+        return Cluster(url, connection_options())
+    try:
+        if conf.REDIS_SENTINELS:
+            pool: ConnectionPool = _sentinel_pool(url)
+        else:
+            pool = ConnectionPool.from_url(url, **connection_options())
+    except ValueError as error:
+        message = f"PERFGUARD['REDIS_URL'] is no Redis URL: {error}"
+        raise InvalidSetting(message) from error
+    return _server(pool)
+
+
+def _server(pool: ConnectionPool) -> Server:
+    return Server(
+        Endpoint(
+            _address(pool),
+            pool,
+            probe_key=f"{conf.REDIS_KEY_PREFIX}:{{probe}}".encode(),
+            interval=conf.REDIS_PROBE_INTERVAL,
+        )
+    )
+
+
+def _sentinel_pool(url: str) -> SentinelConnectionPool:
+    options = connection_options()
+    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+        [sentinel_address(text) for text in conf.REDIS_SENTINELS],
+        sentinel_kwargs=options
+        | {
+            "username": conf.REDIS_SENTINEL_USERNAME or None,
+            "password": conf.REDIS_SENTINEL_PASSWORD or None,
+        },
+    )
+    service = urlsplit(url).hostname or "mymaster"
+    # from_url would hand the service name on as the host to connect to.
+    parsed = ConnectionPool.from_url(url).connection_kwargs
+    for name in ("host", "port"):
+        parsed.pop(name, None)
+    return SentinelConnectionPool(
+        service, sentinel, ssl=url.startswith("rediss:"), **(parsed | options)
+    )
+
+
+def sentinel_address(text: str) -> tuple[str, int]:
+    """``"host"``, ``"host:port"`` or ``"[v6]:port"`` as host and port.
+
+    Raises ValueError for anything else.
+    """
+    parts = urlsplit(f"//{text.strip()}")
+    if not parts.hostname or parts.path:
+        raise ValueError(f"{text!r} is not 'host' or 'host:port'.")
+    return parts.hostname, parts.port or SENTINEL_PORT
+
+
+def _from_cache(alias: str) -> Client:
+    """Own connections, to the server and with the credentials of a cache alias."""
+    theirs = cache_pool(alias)
+    options = {**theirs.connection_kwargs, **connection_options()}
+    if isinstance(theirs, SentinelConnectionPool):
+        options.pop("connection_pool", None)
+        return _server(
+            SentinelConnectionPool(
+                theirs.service_name, theirs.sentinel_manager, **options
+            )
+        )
+    return _server(ConnectionPool(theirs.connection_class, **options))
+
+
+def cache_pool(alias: str) -> ConnectionPool:
+    """The connection pool of a Redis cache of django-redis or of Django itself.
+
+    Raises InvalidSetting when the alias is missing or is no Redis cache.
+    """
+    if alias not in settings.CACHES:
+        raise InvalidSetting(
+            f"PERFGUARD['REDIS_CACHE_ALIAS'] names {alias!r}, which CACHES lacks."
+        )
+    backend = settings.CACHES[alias]["BACKEND"]
+    if backend == DJANGO_BACKEND:
+        return caches[alias]._cache.get_client().connection_pool
+    connect = getattr(getattr(caches[alias], "client", None), "get_client", None)
+    pool = getattr(connect() if connect else None, "connection_pool", None)
+    if not isinstance(pool, ConnectionPool):
+        raise InvalidSetting(
+            f"PERFGUARD['REDIS_CACHE_ALIAS'] names {alias!r}, whose backend "
+            f"{backend!r} is no Redis cache. Use {DJANGO_REDIS_BACKEND!r} or "
+            f"{DJANGO_BACKEND!r}, or set REDIS_URL."
+        )
+    return pool
+
+
+def _address(pool: ConnectionPool) -> str:
+    if isinstance(pool, SentinelConnectionPool):
+        return f"sentinel:{pool.service_name}"
+    options = pool.connection_kwargs
+    return str(
+        options.get("path")
+        or f"{options.get('host', 'localhost')}:{options.get('port', 6379)}"
+    )

@@ -1,0 +1,146 @@
+"""One Redis server: idle connections, a circuit, and calls that cannot hang."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from redis.connection import ConnectionPool
+from redis.exceptions import (
+    AskError,
+    ClusterCrossSlotError,
+    ConnectionError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from perfguard.exceptions import RedisUnavailable, SlotsDiffer
+from perfguard.redis.breaker import Circuit
+from perfguard.redis.scripts import Script, bulk
+
+# Answers that say where a slot is, or that a call was malformed for a cluster.
+# The server that gives them is well.
+ABOUT_SLOTS = (MovedError, AskError, TryAgainError, ClusterCrossSlotError)
+
+# A write through a script: it also finds a replica, a full memory, a missing
+# permission and a server that is still loading.
+PROBE = Script("return redis.call('SET', KEYS[1], '1', 'PX', 1000)")
+ASKING = b"*1\r\n" + bulk(b"ASKING")
+
+
+class Endpoint:
+    """Connections are kept out of redis-py's pool while idle: its check-out and
+    check-in cost as much as a call. They are opened, authenticated and, under
+    Sentinel, pointed at the master by redis-py all the same.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        pool: ConnectionPool,
+        *,
+        probe_key: bytes,
+        interval: float,
+        refresh: Callable[[], None] | None = None,
+    ) -> None:
+        self.circuit = Circuit(server, self._probe, interval)
+        self._pool = pool
+        self._probe_key = probe_key
+        self._refresh = refresh
+        # pop() and append() of a deque are atomic: no lock, and as many
+        # connections as there were calls at once, whatever threads come and go.
+        self._idle: deque[Any] = deque()
+
+    def call(self, script: Script, command: bytes, *, asking: bool = False) -> Any:
+        """Send ``command``, built from ``script``, and return the reply.
+
+        Raises RedisUnavailable, and opens the circuit, when the server fails;
+        redis-py's slot errors (``ABOUT_SLOTS``) pass as they are, except that
+        keys in several slots raise SlotsDiffer.
+        """
+        try:
+            return self._call(script, command, asking)
+        except ClusterCrossSlotError as error:
+            raise SlotsDiffer(str(error)) from error
+        except ABOUT_SLOTS:
+            raise
+        except (RedisError, OSError) as error:
+            self.circuit.open(error)
+            raise RedisUnavailable(str(error)) from error
+
+    def close(self) -> None:
+        self.circuit.end()
+        self._idle.clear()
+        self._pool.disconnect()
+
+    def _call(self, script: Script, command: bytes, asking: bool) -> Any:
+        try:
+            connection = self._idle.pop()
+        except IndexError:
+            return self._exchange(self._connect(), script, command, asking)
+        try:
+            return self._exchange(connection, script, command, asking)
+        except ConnectionError:
+            # The server may have closed an idle connection, or have been
+            # restarted: that is no reason to give up on it. Its siblings are
+            # as stale. A time-out is another matter, and not tried again.
+            self._idle.clear()
+            return self._exchange(self._connect(), script, command, asking)
+
+    def _connect(self) -> Any:
+        return self._pool.get_connection()
+
+    def _exchange(
+        self, connection: Any, script: Script, command: bytes, asking: bool
+    ) -> Any:
+        try:
+            reply = _roundtrip(connection, command, asking)
+        except NoScriptError:
+            # Redis was restarted, or somebody ran SCRIPT FLUSH.
+            reply = self._exchange_text(connection, script, command, asking)
+        except ResponseError:
+            self._idle.append(connection)  # the reply was read to its end
+            raise
+        except BaseException:
+            self._drop(connection)
+            raise
+        self._idle.append(connection)
+        return reply
+
+    def _exchange_text(
+        self, connection: Any, script: Script, command: bytes, asking: bool
+    ) -> Any:
+        try:
+            return _roundtrip(connection, script.with_text(command), asking)
+        except BaseException:
+            self._drop(connection)
+            raise
+
+    def _drop(self, connection: Any) -> None:
+        connection.disconnect()
+        self._pool.release(connection)
+
+    def _probe(self) -> None:
+        if self._refresh is not None:
+            self._refresh()
+        command = PROBE.command([self._probe_key], [])
+        self._idle.clear()
+        try:
+            self._exchange(self._connect(), PROBE, command, asking=False)
+        except ABOUT_SLOTS:
+            return
+        except (RedisError, OSError) as error:
+            raise RedisUnavailable(str(error)) from error
+
+
+def _roundtrip(connection: Any, command: bytes, asking: bool) -> Any:
+    if not asking:
+        connection.send_packed_command((command,), check_health=False)
+        return connection.read_response()
+    connection.send_packed_command((ASKING + command,), check_health=False)
+    connection.read_response()
+    return connection.read_response()

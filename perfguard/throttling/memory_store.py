@@ -1,0 +1,210 @@
+"""The same windows in the memory of one process: bounded, sharded and locked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from perfguard.conf import conf
+from perfguard.throttling.plans import Group, Plan, ScopedRate
+
+SHARDS = 16
+COMPACT = 64  # entries that have left, before they are cut off
+
+
+class Log:
+    """One window: stamps in milliseconds, the oldest first.
+
+    ``befores`` counts the hits before each bucket; it is None where each stamp is
+    one hit. The arithmetic is that of ``lua/window.lua``.
+    """
+
+    __slots__ = ("befores", "first", "period_ms", "stamps", "step_ms", "total")
+
+    def __init__(self, scoped: ScopedRate) -> None:
+        self.step_ms = scoped.step_ms
+        self.period_ms = scoped.rate.period * 1000
+        self.stamps = array("q")
+        self.befores = None if scoped.step_ms == 1 else array("q")
+        self.first = 0  # index of the oldest entry that still counts
+        self.total = 0  # hits in all buckets, also in those that have left
+
+    def used(self, now: int) -> int:
+        """Hits in the window, after what has left it is dropped."""
+        stamps = self.stamps
+        size = len(stamps)
+        first = self.first
+        if first < size and stamps[-1] > now:
+            self._step_back(now)
+        gone = now - self.period_ms
+        while first < size and stamps[first] <= gone:
+            first += 1
+        if first > COMPACT and 2 * first > size:
+            self._cut(first)
+            size, first = size - first, 0
+        self.first = first
+        if self.befores is None:
+            return size - first
+        return self.total - self.befores[first] if first < size else 0
+
+    def add(self, now: int, cost: int) -> None:
+        at = self._end(now)
+        if self.befores is None:
+            for _ in range(cost):
+                self.stamps.append(at)
+            return
+        if self.first == len(self.stamps) or self.stamps[-1] != at:
+            self.stamps.append(at)
+            self.befores.append(self.total)
+        self.total += cost
+
+    def keep_newest(self, limit: int) -> None:
+        """Of hits beyond the limit, the newest alone decide."""
+        if self.befores is None:
+            self.first = max(self.first, len(self.stamps) - limit)
+
+    def reset_ms(self, now: int, needed: int) -> int:
+        """Milliseconds until ``needed`` of the counted hits have left."""
+        entry = self.first
+        if self.befores is None:
+            entry += needed - 1
+        else:
+            base, last = self.befores[entry], len(self.stamps) - 1
+            while entry < last and self.befores[entry + 1] - base < needed:
+                entry += 1
+        return self.stamps[entry] + self.period_ms - now
+
+    @property
+    def free_at(self) -> int:
+        return self.stamps[-1] + self.period_ms if self.stamps else 0
+
+    def _end(self, now: int) -> int:
+        return -(-now // self.step_ms) * self.step_ms
+
+    def _step_back(self, now: int) -> None:
+        # The clock went back: hits keep their ages, so that nobody gains.
+        ahead = self.stamps[-1] - self._end(now)
+        if ahead > 0:
+            self.stamps = array("q", [stamp - ahead for stamp in self.stamps])
+
+    def _cut(self, first: int) -> None:
+        del self.stamps[:first]
+        if self.befores is not None:
+            del self.befores[:first]
+
+
+class Shard:
+    """A share of the windows. Those that refuse are evicted last, so that churn
+    frees nobody; of the others the least recently used goes first."""
+
+    __slots__ = ("full", "lock", "open", "size")
+
+    def __init__(self, size: int) -> None:
+        self.lock = threading.Lock()
+        self.size = size
+        self.open: OrderedDict[tuple[str, str], Log] = OrderedDict()
+        self.full: OrderedDict[tuple[str, str], Log] = OrderedDict()
+
+    def get(self, key: tuple[str, str]) -> Log | None:
+        return self.open.get(key) or self.full.get(key)
+
+    def put(self, key: tuple[str, str], log: Log, *, full: bool, now: int) -> None:
+        if full:
+            self.open.pop(key, None)
+            self.full[key] = log
+        else:
+            self.full.pop(key, None)
+            self.open[key] = log
+            self.open.move_to_end(key)
+        if len(self.open) + len(self.full) > self.size:
+            self._evict(now)
+
+    def drop(self, key: tuple[str, str]) -> None:
+        self.open.pop(key, None)
+        self.full.pop(key, None)
+
+    def _evict(self, now: int) -> None:
+        oldest = next(iter(self.full), None)
+        if oldest and (not self.open or self.full[oldest].free_at <= now):
+            del self.full[oldest]
+        else:
+            self.open.popitem(last=False)
+
+
+class MemoryWindowStore:
+    """``clock`` gives seconds; one that never goes back is best."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, size: int | None = None
+    ) -> None:
+        size = conf.THROTTLE_MEMORY_SIZE if size is None else size
+        self._clock = clock
+        self._shards = [Shard(max(1, size // SHARDS)) for _ in range(SHARDS)]
+
+    def __len__(self) -> int:
+        return sum(len(shard.open) + len(shard.full) for shard in self._shards)
+
+    def hit(self, groups: Sequence[Group]) -> Sequence[int]:
+        return self._decide(groups, counting=True)
+
+    def peek(self, groups: Sequence[Group]) -> Sequence[int]:
+        return self._decide(groups, counting=False)
+
+    def reset(self, identity: str, plan: Plan) -> None:
+        shard = self._shard(identity)
+        with shard.lock:
+            for scoped, _ in plan.limits:
+                shard.drop((identity, scoped.suffix))
+
+    def _shard(self, identity: str) -> Shard:
+        return self._shards[hash(identity) % SHARDS]
+
+    def _decide(self, groups: Sequence[Group], counting: bool) -> Sequence[int]:
+        if len(groups) == 1:
+            shard = self._shard(groups[0][0])
+            with shard.lock:
+                return self._locked(groups, counting)
+        # Always in the same order, so that no two threads wait for each other.
+        indexes = sorted({hash(identity) % SHARDS for identity, _ in groups})
+        with ExitStack() as stack:
+            for index in indexes:
+                stack.enter_context(self._shards[index].lock)
+            return self._locked(groups, counting)
+
+    def _locked(self, groups: Sequence[Group], counting: bool) -> Sequence[int]:
+        now = int(self._clock() * 1000)
+        asked = []
+        allowed = True
+        for identity, plan in groups:
+            shard = self._shard(identity)
+            for scoped, cost in plan.limits:
+                key = (identity, scoped.suffix)
+                log = shard.get(key) or Log(scoped)
+                used = log.used(now)
+                if used + cost > scoped.rate.limit:
+                    allowed = False
+                asked.append((shard, key, log, scoped, cost, used))
+        reply = [int(allowed)]
+        for shard, key, log, scoped, cost, used in asked:
+            if counting and (allowed or scoped.count_refused):
+                log.add(now, cost)
+                log.keep_newest(scoped.rate.limit)
+                full = used + cost >= scoped.rate.limit
+                shard.put(key, log, full=full, now=now)
+            reply += _answer(log, scoped.rate.limit, used, cost, now)
+        return reply
+
+
+def _answer(log: Log, limit: int, used: int, cost: int, now: int) -> tuple[int, int]:
+    """Hits remaining, and milliseconds until more room, or until room enough."""
+    refused = used + cost > limit
+    count = log.used(now)
+    needed = count + cost - limit if refused else 1
+    if needed <= count:
+        return max(0, limit - count), log.reset_ms(now, needed)
+    # A cost above the limit never fits; an empty window has nothing to wait for.
+    return max(0, limit - count), log.period_ms if refused else 0

@@ -1,0 +1,94 @@
+"""What has been decided for one request, kept on the request.
+
+``request.perfguard_throttle`` is a :class:`Record`, or missing while nothing was
+asked. A scope that was counted for an identity is not counted again for the same
+request, by whichever door it is asked next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from django.http import HttpRequest
+
+from perfguard.throttling.gate import fit, gate
+from perfguard.throttling.plans import Scope, plan_for
+from perfguard.throttling.refusals import Groups
+from perfguard.throttling.windows import Verdict, Window
+
+ATTRIBUTE = "perfguard_throttle"
+
+
+class Ask(NamedTuple):
+    """One question to the gate: may this identity pass under this scope?"""
+
+    identity: str
+    scope: Scope
+    cost: int = 1
+
+
+class Record:
+    """``verdicts`` in the order in which they were made."""
+
+    __slots__ = ("_answered", "verdicts")
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self._answered: dict[tuple[str, str], Verdict] = {}
+
+    def decide(self, asks: Sequence[Ask]) -> Verdict | None:
+        """One verdict for what was not asked before; None when nothing is new."""
+        new = self._new(asks)
+        return self._add(gate.decide(grouped(new)), new) if new else None
+
+    async def adecide(self, asks: Sequence[Ask]) -> Verdict | None:
+        new = self._new(asks)
+        return self._add(await gate.adecide(grouped(new)), new) if new else None
+
+    def answer_to(self, ask: Ask) -> Verdict | None:
+        return self._answered.get((ask.identity, ask.scope.name))
+
+    @property
+    def windows(self) -> list[Window]:
+        return [window for verdict in self.verdicts for window in verdict.windows]
+
+    @property
+    def refused(self) -> Verdict | None:
+        """The first verdict that refused, if one did."""
+        return next((each for each in self.verdicts if not each.allowed), None)
+
+    def _new(self, asks: Sequence[Ask]) -> Sequence[Ask]:
+        if not self._answered:
+            return asks
+        return [ask for ask in asks if self.answer_to(ask) is None]
+
+    def _add(self, verdict: Verdict, asks: Sequence[Ask]) -> Verdict:
+        self.verdicts.append(verdict)
+        for identity, scope, _ in asks:
+            self._answered[identity, scope.name] = verdict
+        return verdict
+
+
+def record_of(request: HttpRequest) -> Record:
+    """The request's record, made when it is missing."""
+    attributes = vars(request)
+    record = attributes.get(ATTRIBUTE)
+    if record is None:
+        record = attributes[ATTRIBUTE] = Record()
+    return record
+
+
+def recorded(request: HttpRequest) -> Record | None:
+    return vars(request).get(ATTRIBUTE)
+
+
+def grouped(asks: Sequence[Ask]) -> Groups:
+    """The asks of each identity together, in the order in which they came."""
+    if len(asks) == 1:
+        identity, scope, cost = asks[0]
+        return ((fit(identity), plan_for((scope, cost))),)
+    priced: dict[str, list[tuple[Scope, int]]] = {}
+    for identity, scope, cost in asks:
+        priced.setdefault(fit(identity), []).append((scope, cost))
+    return tuple((identity, plan_for(*each)) for identity, each in priced.items())

@@ -1,0 +1,69 @@
+"""Values from the environment; a bad one is refused by its name."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off"}
+
+
+def text(name: str, default: str = "") -> str:
+    return os.environ.get(name, "").strip() or default
+
+
+def flag(name: str, default: bool = False) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value not in TRUE | FALSE:
+        raise ImproperlyConfigured(f"{name}={value!r}: use true or false.")
+    return value in TRUE
+
+
+def number(name: str, default: float, *, above: float = 0) -> float:
+    return _read(name, default, float, above)
+
+
+def whole(name: str, default: int, *, above: int = 0) -> int:
+    return _read(name, default, int, above)
+
+
+def items(name: str, separator: str = ",") -> list[str]:
+    return [each.strip() for each in text(name).split(separator) if each.strip()]
+
+
+def _read(name: str, default: T, kind: Callable[[str], T], above: float) -> T:
+    value = text(name)
+    if not value:
+        return default
+    words = "a whole number" if kind is int else "a number"
+    try:
+        number = kind(value)
+    except ValueError:
+        number = None
+    if number is None or not number > above:
+        raise ImproperlyConfigured(f"{name}={value!r}: use {words} above {above}.")
+    return number
+
+
+def secret_key(path: Path) -> str:
+    """``SECRET_KEY``, else one that is made once and kept in a file of the user's."""
+    if value := text("SECRET_KEY"):
+        return value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text()
+    with os.fdopen(descriptor, "w") as file:
+        key = secrets.token_urlsafe(50)
+        file.write(key)
+    return key

@@ -1,0 +1,54 @@
+"""gunicorn: threads by THREAD_POOL_SIZE, processes by WEB_CONCURRENCY.
+
+Without Redis each process would keep limits of its own, so that one process runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from project import env
+
+MOST_WORKERS = 16
+
+
+def cpu_quota() -> int:
+    """CPUs that the control group (cgroup v2) allows, else those of the machine."""
+    available = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(available, round(int(quota) / int(period))))
+    except (OSError, ValueError):
+        return available
+
+
+def wanted_workers() -> int:
+    return env.whole("WEB_CONCURRENCY", min(2 * cpu_quota() + 1, MOST_WORKERS))
+
+
+try:
+    threads = env.whole("THREAD_POOL_SIZE", 8)
+    workers = wanted_workers() if env.text("REDIS_URL") else 1
+    bind = f"{env.text('HOST', '127.0.0.1')}:{env.whole('PORT', 8000)}"
+    timeout = env.whole("WORKER_TIMEOUT", 30)  # seconds
+except ImproperlyConfigured as error:
+    raise SystemExit(f"gunicorn: {error}") from error
+
+wsgi_app = "project.wsgi"
+worker_class = "gthread"
+graceful_timeout = 20  # seconds
+keepalive = 15  # seconds; longer than a client's pause between two requests
+accesslog = env.text("ACCESS_LOG") or None
+
+
+def on_starting(server: object) -> None:
+    if env.text("WEB_CONCURRENCY") not in {"", "1"} and workers == 1:
+        logging.getLogger("gunicorn.error").warning(
+            "WEB_CONCURRENCY is ignored: without REDIS_URL each process would keep "
+            "limits of its own, and %s would admit that many times the limit.",
+            env.text("WEB_CONCURRENCY"),
+        )
