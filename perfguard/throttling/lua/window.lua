@@ -35,6 +35,7 @@ for i, key in ipairs(KEYS) do
     log = log:gsub(width == 6 and '(......)' or '(......)(......)', function(time, before)
       return pack(number(time, 1) - ahead) .. (before or '')
     end)
+    redis.call('SET', key, log, 'PX', period + step)
   end
   while gone < size and number(log, gone * width + 1) + period <= now do gone = gone + 1 end
   if gone > 0 then log = gone < size and log:sub(gone * width + 1) or '' end
