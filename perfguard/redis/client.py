@@ -123,7 +123,7 @@ def connection_options() -> dict[str, Any]:
         "socket_connect_timeout": conf.REDIS_CONNECT_TIMEOUT,
         "socket_timeout": conf.REDIS_READ_TIMEOUT,
         # One try: a second wait would be the request's.
-        "retry": Retry(NoBackoff(), 0),  # type: ignore[no-untyped-call]
+        "retry": Retry(NoBackoff(), 0),
         "retry_on_timeout": False,
         "protocol": 2,
     }
@@ -156,7 +156,7 @@ def _server(pool: ConnectionPool) -> Server:
 
 def _sentinel_pool(url: str) -> SentinelConnectionPool:
     options = connection_options()
-    sentinel = Sentinel(  # type: ignore[no-untyped-call]
+    sentinel = Sentinel(
         [sentinel_address(text) for text in conf.REDIS_SENTINELS],
         sentinel_kwargs=options
         | {
@@ -209,9 +209,10 @@ def cache_pool(alias: str) -> ConnectionPool:
             f"PERFGUARD['REDIS_CACHE_ALIAS'] names {alias!r}, which CACHES lacks."
         )
     backend = settings.CACHES[alias]["BACKEND"]
-    if backend == DJANGO_BACKEND:
-        return caches[alias]._cache.get_client().connection_pool
-    connect = getattr(getattr(caches[alias], "client", None), "get_client", None)
+    cache: Any = caches[alias]
+    # Django keeps its client factory in _cache, django-redis in client.
+    factory = getattr(cache, "_cache" if backend == DJANGO_BACKEND else "client", None)
+    connect = getattr(factory, "get_client", None)
     pool = getattr(connect() if connect else None, "connection_pool", None)
     if not isinstance(pool, ConnectionPool):
         raise InvalidSetting(

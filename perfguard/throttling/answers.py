@@ -60,7 +60,8 @@ def refusal(request: HttpRequest, verdict: Verdict) -> HttpResponse:
         response = problem(status, detail, verdict)
     else:
         response = JsonResponse({"detail": detail}, status=status)
-    response.headers.update(header_fields(verdict.windows))
+    for name, value in header_fields(verdict.windows).items():
+        response.headers[name] = value
     response.headers["Retry-After"] = str(verdict.retry_after)
     return response
 

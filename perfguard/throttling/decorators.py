@@ -13,7 +13,7 @@ from perfguard.exceptions import InvalidSetting
 from perfguard.throttling.answers import refusal
 from perfguard.throttling.identity import address_identity, user_identity
 from perfguard.throttling.plans import Scope, scope_named
-from perfguard.throttling.requests import Ask, record_of
+from perfguard.throttling.requests import Ask, ask, record_of
 from perfguard.throttling.urls import SCOPES_ATTRIBUTE
 
 Identify = Callable[[HttpRequest], str | None]
@@ -69,7 +69,7 @@ def throttle(
             identity = identify(request)
             price = cost(request) if callable(cost) else cost
             return [
-                Ask(identity, scope() if callable(scope) else scope, price)
+                ask(identity, scope() if callable(scope) else scope, price)
                 for scope in scopes
                 if identity is not None
             ]

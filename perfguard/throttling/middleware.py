@@ -21,7 +21,7 @@ from perfguard.throttling.answers import (
 )
 from perfguard.throttling.identity import address_identity
 from perfguard.throttling.plans import scope_named
-from perfguard.throttling.requests import Ask, record_of, recorded
+from perfguard.throttling.requests import Ask, ask, record_of, recorded
 from perfguard.throttling.windows import Verdict
 
 
@@ -98,7 +98,7 @@ class ThrottleMiddleware(Middleware):
     def _asks(self, request: HttpRequest) -> list[Ask]:
         rules = [rule for rule in self.rules if rule.matches(request)]
         identity = address_identity(request) if rules else ""
-        return [Ask(identity, scope_named(rule.scope)) for rule in rules]
+        return [ask(identity, scope_named(rule.scope)) for rule in rules]
 
 
 def _answer(request: HttpRequest, verdict: Verdict | None) -> HttpResponseBase | None:

@@ -163,7 +163,7 @@ def plan_for(*priced: tuple[str | Scope, int]) -> Plan:
     Raises ValueError for a cost that is not a whole number of at least 1.
     """
     for _, cost in priced:
-        if not isinstance(cost, int) or isinstance(cost, bool) or cost < 1:
+        if type(cost) is not int or cost < 1:
             raise ValueError(
                 f"The cost of a hit is {cost!r}; use a whole number of at least 1."
             )

@@ -32,9 +32,12 @@ class Rate:
     period: int
 
     @classmethod
-    def parse(cls, text: str) -> Rate:
+    def parse(cls, text: object) -> Rate:
         """Raises InvalidRate, whose message lists what is allowed."""
-        return _parse(text) if isinstance(text, str) else _refuse(text)
+        rate = _parse(text) if isinstance(text, str) else None
+        if rate is None:
+            raise InvalidRate(_explain(text))
+        return rate
 
     @property
     def step_ms(self) -> int:
@@ -54,25 +57,24 @@ class Rate:
 
 
 @lru_cache(maxsize=256)
-def _parse(text: str) -> Rate:
+def _parse(text: str) -> Rate | None:
     match = GRAMMAR.fullmatch(text.lower()) if len(text) < 80 else None
     if match is None:
-        _refuse(text)
+        return None
     limit, count, word = match.groups()
-    unit = ALIASES.get(word, word.removesuffix("s"))
-    if unit not in PERIODS or word == "ss":
-        _refuse(text)
+    unit = ALIASES.get(word) or (word if word in PERIODS else word.removesuffix("s"))
+    if unit not in PERIODS:
+        return None
     rate = Rate(int(limit), int(count or 1) * PERIODS[unit])
-    if not (1 <= rate.limit <= LARGEST_LIMIT and 1 <= rate.period <= LONGEST_PERIOD):
-        _refuse(text)
-    return rate
+    fits = 1 <= rate.limit <= LARGEST_LIMIT and 1 <= rate.period <= LONGEST_PERIOD
+    return rate if fits else None
 
 
-def _refuse(text: object) -> Rate:
+def _explain(text: object) -> str:
     shown = repr(text)
     if len(shown) > 60:
         shown = f"{shown[:57]}..."
-    raise InvalidRate(
+    return (
         f"{shown} is not a rate. Write it as '<limit>/<period>', such as '100/minute' "
         f"or '15/3 minutes': the limit a whole number from 1 to {LARGEST_LIMIT}, the "
         f"unit one of {', '.join([*PERIODS, *ALIASES])}, and the period at most "

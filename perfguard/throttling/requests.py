@@ -21,11 +21,18 @@ ATTRIBUTE = "perfguard_throttle"
 
 
 class Ask(NamedTuple):
-    """One question to the gate: may this identity pass under this scope?"""
+    """One question to the gate: may this identity pass under this scope?
+
+    Made by ``ask``, which makes the identity fit for a key.
+    """
 
     identity: str
     scope: Scope
-    cost: int = 1
+    cost: int
+
+
+def ask(identity: str, scope: Scope, cost: int = 1) -> Ask:
+    return Ask(fit(identity), scope, cost)
 
 
 class Record:
@@ -46,8 +53,8 @@ class Record:
         new = self._new(asks)
         return self._add(await gate.adecide(grouped(new)), new) if new else None
 
-    def answer_to(self, ask: Ask) -> Verdict | None:
-        return self._answered.get((ask.identity, ask.scope.name))
+    def answer_to(self, asked: Ask) -> Verdict | None:
+        return self._answered.get((asked.identity, asked.scope.name))
 
     @property
     def windows(self) -> list[Window]:
@@ -61,7 +68,7 @@ class Record:
     def _new(self, asks: Sequence[Ask]) -> Sequence[Ask]:
         if not self._answered:
             return asks
-        return [ask for ask in asks if self.answer_to(ask) is None]
+        return [each for each in asks if self.answer_to(each) is None]
 
     def _add(self, verdict: Verdict, asks: Sequence[Ask]) -> Verdict:
         self.verdicts.append(verdict)
@@ -87,8 +94,8 @@ def grouped(asks: Sequence[Ask]) -> Groups:
     """The asks of each identity together, in the order in which they came."""
     if len(asks) == 1:
         identity, scope, cost = asks[0]
-        return ((fit(identity), plan_for((scope, cost))),)
+        return ((identity, plan_for((scope, cost))),)
     priced: dict[str, list[tuple[Scope, int]]] = {}
     for identity, scope, cost in asks:
-        priced.setdefault(fit(identity), []).append((scope, cost))
+        priced.setdefault(identity, []).append((scope, cost))
     return tuple((identity, plan_for(*each)) for identity, each in priced.items())

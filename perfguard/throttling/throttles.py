@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
@@ -21,7 +21,7 @@ from perfguard.throttling.identity import (
     user_identity,
 )
 from perfguard.throttling.plans import Scope, scope_named
-from perfguard.throttling.requests import Ask, Record, record_of
+from perfguard.throttling.requests import Ask, Record, ask, record_of
 from perfguard.throttling.windows import Window
 
 
@@ -73,7 +73,7 @@ class SimpleRateThrottle(BaseThrottle):
         if record.answer_to(asks[0]) is None:
             record.decide(_asks_of_view(request, view, self, asks))
             _put_fields(view, record)
-        self._verdicts = [record.answer_to(ask) for ask in asks]
+        self._verdicts = [record.answer_to(each) for each in asks]
         if any(each is not None and each.unavailable for each in self._verdicts):
             raise ThrottleUnavailable(1)
         return not self._refusing()
@@ -90,7 +90,7 @@ class SimpleRateThrottle(BaseThrottle):
         by_key = self._by_cache_key
         identify = self.get_cache_key if by_key else self.get_identity
         identity = identify(request, view)
-        return [] if not identity else [Ask(identity, scope, self.get_cost(request))]
+        return [] if not identity else [ask(identity, scope, self.get_cost(request))]
 
     def get_scope(self, view: Any) -> Scope | None:
         """The scope and its rates; None lets the request pass."""
@@ -131,7 +131,7 @@ class SimpleRateThrottle(BaseThrottle):
         return address_identity(_http(request))
 
     def _refusing(self) -> list[Window]:
-        mine = {(ask.identity, ask.scope.name) for ask in self._asks}
+        mine = {(each.identity, each.scope.name) for each in self._asks}
         return [
             window
             for verdict in self._verdicts
@@ -147,7 +147,9 @@ class AnonRateThrottle(SimpleRateThrottle):
     scope = "anon"
 
     def get_identity(self, request: Request, view: Any) -> str | None:
-        if request.user and request.user.is_authenticated:
+        # DRF's UNAUTHENTICATED_USER may be None.
+        user: Any = request.user
+        if user and user.is_authenticated:
             return None
         return self.get_ident(request)
 
@@ -155,10 +157,10 @@ class AnonRateThrottle(SimpleRateThrottle):
 class UserRateThrottle(SimpleRateThrottle):
     """Users by their key, requests without one by address."""
 
-    scope = "user"
+    scope: str | None = "user"
 
     def get_identity(self, request: Request, view: Any) -> str | None:
-        user = request.user
+        user: Any = request.user
         if user and user.is_authenticated:
             return user_identity(user.pk)
         return self.get_ident(request)
@@ -168,7 +170,7 @@ class ScopedRateThrottle(UserRateThrottle):
     """As UserRateThrottle, under the scope that the view names in
     ``throttle_scope``; a view without one is not throttled."""
 
-    scope = None
+    scope: str | None = None
     scope_attr = "throttle_scope"
 
     def get_scope(self, view: Any) -> Scope | None:
@@ -188,17 +190,18 @@ class SignInThrottle(SimpleRateThrottle):
     account_fields: Sequence[str] = ("email", "username")
 
     def asks(self, request: Request, view: Any) -> list[Ask]:
-        asks = [Ask(self.get_ident(request), scope_named(self.address_scope))]
+        asks = [ask(self.get_ident(request), scope_named(self.address_scope))]
         scope = self.get_scope(view)
         identity = self.get_identity(request, view)
-        return [*asks, Ask(identity, scope)] if identity and scope else asks
+        return [*asks, ask(identity, scope)] if identity and scope else asks
 
     def get_identity(self, request: Request, view: Any) -> str | None:
         try:
-            body = request.data
+            body: Any = request.data
         except APIException:
             return None  # the view will say what is wrong with it
-        name = next((body[each] for each in self.account_fields if each in body), None)
+        fields = self.account_fields if isinstance(body, Mapping) else ()
+        name = next((body[each] for each in fields if each in body), None)
         # DRF's CharField takes numbers as their text.
         named = isinstance(name, str | int | float) and not isinstance(name, bool)
         return account_identity(str(name)) if named else None
@@ -211,7 +214,7 @@ class SignInThrottle(SimpleRateThrottle):
 
 
 def _http(request: Any) -> HttpRequest:
-    return getattr(request, "_request", request)
+    return cast("HttpRequest", getattr(request, "_request", request))
 
 
 def _asks_of_view(
@@ -221,11 +224,11 @@ def _asks_of_view(
     if not hasattr(view, "get_throttles"):
         return asks
     others = [
-        ask
+        each
         for throttle in view.get_throttles()
         if isinstance(throttle, SimpleRateThrottle)
         and type(throttle) is not type(first)
-        for ask in throttle.asks(request, view)
+        for each in throttle.asks(request, view)
     ]
     return asks + others
 
