@@ -46,6 +46,20 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def free_cluster_port() -> int:
+    """A port whose companion, 10000 higher, is free as well: the cluster's own bus."""
+    while True:
+        port = free_port() % 20_000 + 20_000
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as one,
+            socket.socket() as two,
+        ):
+            one.bind(("127.0.0.1", port))
+            two.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
 def wait_until(is_true: Callable[[], object], what: str, limit: float = START) -> None:
     """Poll a condition of another process; never a substitute for a moved clock."""
     end = time.monotonic() + limit
@@ -91,8 +105,12 @@ class RedisServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        with self.client(password=self.options.get("requirepass")) as client:
-            wait_until(client.ping, f"redis-server on port {self.port}")
+        with self.client() as client:
+            try:
+                wait_until(client.ping, f"redis-server on port {self.port}")
+            except AssertionError:
+                self.close()
+                raise
         return self
 
     def kill(self) -> None:
@@ -162,7 +180,12 @@ def cluster(binary: str | None = None, masters: int = 3) -> Iterator[list[RedisS
     with contextlib.ExitStack() as stack:
         nodes = [
             stack.enter_context(
-                RedisServer(binary, cluster_enabled="yes", cluster_node_timeout=2000)
+                RedisServer(
+                    binary,
+                    port=free_cluster_port(),
+                    cluster_enabled="yes",
+                    cluster_node_timeout=2000,
+                )
             )
             for _ in range(masters)
         ]

@@ -124,7 +124,6 @@ def connection_options() -> dict[str, Any]:
         "socket_timeout": conf.REDIS_READ_TIMEOUT,
         # One try: a second wait would be the request's.
         "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
         "protocol": 2,
     }
 

@@ -38,6 +38,7 @@ class Cluster:
         self._lock = threading.Lock()
         self._cluster: RedisCluster | None = None
         self._endpoints: dict[str, Endpoint] = {}
+        self._moved: dict[int, str] = {}  # slot to node, since the map was asked for
         self._mapped_at = 0.0
         # Open while not even the map of the slots can be had.
         self._map_circuit = Circuit(
@@ -60,11 +61,14 @@ class Cluster:
                 break
             try:
                 return endpoint.call(script, command, asking=asking)
-            except MovedError:
-                self._remap()
-                endpoint, asking = self._endpoint(identity), False
+            except MovedError as error:
+                # Only the node that says so is sure to know: the others hear of it
+                # by gossip, so that a map asked for now might still be the old one.
+                name = f"{error.host}:{error.port}"
+                self._moved[error.slot_id] = name
+                endpoint, asking = self._met(name), False
             except AskError as error:
-                endpoint, asking = self._named(f"{error.host}:{error.port}"), True
+                endpoint, asking = self._met(f"{error.host}:{error.port}"), True
             except TryAgainError as error:
                 # Some keys have moved and some have not: it takes the operator's
                 # tool as long as it takes, and a request cannot wait for that.
@@ -106,8 +110,9 @@ class Cluster:
                 return
             try:
                 self._cluster.nodes_manager.initialize()
-            except (RedisError, RedisClusterException, OSError) as failure:
-                raise RedisUnavailable(str(failure)) from failure
+            except (RedisError, RedisClusterException, OSError) as error:
+                raise RedisUnavailable(str(error)) from error
+            self._moved.clear()
             self._mapped_at = time.monotonic()
 
     def _endpoint(self, identity: str) -> Endpoint | None:
@@ -115,8 +120,18 @@ class Cluster:
         if cluster is None:
             return None
         slot = key_slot(identity.encode(errors="surrogatepass"))
+        if slot in self._moved:
+            return self._named(self._moved[slot])
         nodes = cluster.nodes_manager.slots_cache.get(slot)
         return self._named(nodes[0].name) if nodes else None
+
+    def _met(self, name: str) -> Endpoint | None:
+        """The endpoint of a node that may have joined since the map was asked for."""
+        endpoint = self._named(name)
+        if endpoint is None:
+            self._remap()
+            endpoint = self._named(name)
+        return endpoint
 
     def _named(self, name: str) -> Endpoint | None:
         endpoint = self._endpoints.get(name)

@@ -1,0 +1,64 @@
+"""A real master, replica and three sentinels; the master dies under load."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from perfguard.redis.client import get_client
+from perfguard.throttling.gate import gate
+from tests.servers import sentinel_group, wait_until
+
+RATES = {"api": "5/minute"}
+
+
+@pytest.fixture
+def group(perfguard):
+    with sentinel_group() as (servers, sentinels):
+        perfguard(
+            REDIS_URL="redis://mymaster/0",
+            REDIS_SENTINELS=[f"127.0.0.1:{each.port}" for each in sentinels],
+            REDIS_PROBE_INTERVAL=0.05,
+            THROTTLE_RATES=RATES,
+        )
+        yield servers
+
+
+def is_open():
+    return any(each.circuit.is_open for each in get_client().endpoints())
+
+
+def test_the_master_is_asked(group):
+    master, replica = group
+    assert [gate.hit("user:1", "api").source for _ in range(3)] == ["redis"] * 3
+    assert master.client().exists("perfguard:{user:1}:throttle:api:60")
+
+
+def test_a_fail_over_under_load_refuses_nobody_who_had_room(group):
+    master, replica = group
+    verdicts, stop = [], threading.Event()
+
+    def load(worker):
+        number = 0
+        while not stop.is_set() and number < 200_000:
+            number += 1
+            verdicts.append(gate.hit(f"user:{worker}-{number // 5}", "api"))
+
+    threads = [threading.Thread(target=load, args=(each,)) for each in range(4)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(verdicts) > 100, "some load")
+    master.kill()
+    wait_until(is_open, "the circuit to open")
+    wait_until(lambda: replica.client().role()[0] == b"master", "the fail-over", 30)
+    wait_until(lambda: not is_open(), "the circuit to close", 30)
+    before = len(verdicts)
+    wait_until(lambda: len(verdicts) > before + 100, "more load")
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(verdict.allowed for verdict in verdicts)
+    assert {verdict.source for verdict in verdicts} == {"redis", "memory"}
+    assert gate.hit("user:after", "api").source == "redis"
+    assert replica.client().exists("perfguard:{user:after}:throttle:api:60")
