@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.cache import caches
 from django.core.signals import setting_changed
 from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
+from redis.connection import ConnectionPool, parse_url
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -23,6 +23,11 @@ from perfguard.redis.endpoint import Endpoint
 from perfguard.redis.scripts import Script
 
 SENTINEL_PORT = 26379
+# What perfguard takes over from the connections of a cache.
+WHERE_AND_WHO = {"host", "port", "path", "db", "username", "password"} | {
+    "credential_provider",
+    "client_name",
+}
 DJANGO_BACKEND = "django.core.cache.backends.redis.RedisCache"
 DJANGO_REDIS_BACKEND = "django_redis.cache.RedisCache"
 
@@ -164,9 +169,9 @@ def _sentinel_pool(url: str) -> SentinelConnectionPool:
         },
     )
     service = urlsplit(url).hostname or "mymaster"
-    # from_url would hand the service name on as the host to connect to.
-    parsed = ConnectionPool.from_url(url).connection_kwargs
-    for name in ("host", "port"):
+    parsed = parse_url(url)
+    # The host is the name of the service here, and Sentinel tells address and port.
+    for name in ("host", "port", "connection_class"):
         parsed.pop(name, None)
     return SentinelConnectionPool(
         service, sentinel, ssl=url.startswith("rediss:"), **(parsed | options)
@@ -187,9 +192,13 @@ def sentinel_address(text: str) -> tuple[str, int]:
 def _from_cache(alias: str) -> Client:
     """Own connections, to the server and with the credentials of a cache alias."""
     theirs = cache_pool(alias)
-    options = {**theirs.connection_kwargs, **connection_options()}
+    options = connection_options() | {
+        name: value
+        for name, value in theirs.connection_kwargs.items()
+        if name in WHERE_AND_WHO or name.startswith("ssl_")
+    }
     if isinstance(theirs, SentinelConnectionPool):
-        options.pop("connection_pool", None)
+        options["connection_class"] = theirs.connection_class
         return _server(
             SentinelConnectionPool(
                 theirs.service_name, theirs.sentinel_manager, **options
