@@ -255,10 +255,17 @@ class Gunicorn:
                 stdout=log,
                 stderr=log,
             )
-        wait_until(self._answers, f"gunicorn: {self.log.read_text()}", limit=30)
+        try:
+            wait_until(self._answers, "gunicorn", limit=30)
+        finally:
+            ended = self.process.poll()
+        if ended is not None:
+            raise RuntimeError(f"gunicorn ended with {ended}: {self.log.read_text()}")
         return self
 
     def _answers(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            return True
         with socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
 
