@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.http import HttpResponse
-from django.test import RequestFactory, override_settings
+from django.test import RequestFactory
 
 from perfguard.redis.client import close_client, get_client
 from perfguard.throttling.gate import gate
@@ -54,20 +54,15 @@ def own_redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def perfguard() -> Iterator[Callable[..., Any]]:
+def perfguard(settings: Any) -> Callable[..., None]:
     """``perfguard(NAME=value)`` sets keys of PERFGUARD for the rest of the test."""
     current: dict[str, Any] = {}
-    stack: list[override_settings] = []
 
-    def configure(**settings: Any) -> None:
-        current.update(settings)
-        override = override_settings(PERFGUARD=dict(current))
-        override.enable()
-        stack.append(override)
+    def configure(**values: Any) -> None:
+        current.update(values)
+        settings.PERFGUARD = dict(current)
 
-    yield configure
-    for override in reversed(stack):
-        override.disable()
+    return configure
 
 
 @pytest.fixture(autouse=True)

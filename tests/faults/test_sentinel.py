@@ -30,7 +30,7 @@ def is_open():
 
 
 def test_the_master_is_asked(group):
-    master, replica = group
+    master, _replica = group
     assert [gate.hit("user:1", "api").source for _ in range(3)] == ["redis"] * 3
     assert master.client().exists("perfguard:{user:1}:throttle:api:60")
 
