@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import ceil
+from typing import cast
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from perfguard.conf import conf
+from perfguard.throttling.plans import Plan
 from perfguard.throttling.windows import Verdict, Window
 
 QUOTA_EXCEEDED = "https://iana.org/assignments/http-problem-types#quota-exceeded"
 PROBLEM_JSON = "application/problem+json"
 
 
-def header_fields(windows: Iterable[Window]) -> dict[str, str]:
+def header_fields(verdicts: Sequence[Verdict]) -> dict[str, str]:
     """``RateLimit-Policy`` and ``RateLimit`` as of
     draft-ietf-httpapi-ratelimit-headers-11, and, where ``THROTTLE_HEADERS`` has
     "legacy", ``X-RateLimit-*`` of the window that will refuse first."""
-    windows = list(windows)
     fields: dict[str, str] = {}
-    if not windows:
-        return fields
-    if "ietf" in conf.THROTTLE_HEADERS:
-        names = policy_names(windows)
-        fields["RateLimit-Policy"] = ", ".join(
-            f'"{name}";q={window.rate.limit};w={window.rate.period}'
-            for name, window in zip(names, windows, strict=True)
-        )
-        fields["RateLimit"] = ", ".join(
-            f'"{name}";r={window.remaining};t={ceil(window.reset_after)}'
-            for name, window in zip(names, windows, strict=True)
-        )
-    if "legacy" in conf.THROTTLE_HEADERS:
-        tightest = min(windows, key=lambda window: (window.allowed, window.remaining))
-        fields["X-RateLimit-Limit"] = str(tightest.rate.limit)
-        fields["X-RateLimit-Remaining"] = str(tightest.remaining)
-        fields["X-RateLimit-Reset"] = str(ceil(tightest.reset_after))
+    wanted = conf.THROTTLE_HEADERS
+    if "ietf" in wanted and (states := [_state(each) for each in verdicts]):
+        fields["RateLimit-Policy"] = ", ".join([policy for policy, _ in states])
+        fields["RateLimit"] = ", ".join([state for _, state in states])
+    if "legacy" in wanted:
+        windows = [window for verdict in verdicts for window in verdict.windows]
+        fields |= _legacy_fields(windows) if windows else {}
     return fields
 
 
-def policy_names(windows: list[Window]) -> list[str]:
-    """The scope, with its period in seconds where a scope has several rates."""
-    scopes = [window.scope for window in windows]
-    return [
-        scope if scopes.count(scope) == 1 else f"{scope}-{window.rate.period}"
-        for scope, window in zip(scopes, windows, strict=True)
+def _state(verdict: Verdict) -> tuple[str, str]:
+    """Both fields' part of one verdict; on every answer, so made from its reply."""
+    forms = [_forms(plan) for _, plan in verdict.groups]
+    reply = verdict.reply
+    numbers = [
+        # Whole seconds, rounded up: nobody should come too early.
+        number if at % 2 else -(-number // 1000)
+        for at, number in enumerate(reply[1:], start=1)
     ]
+    policy = ", ".join([policy for policy, _ in forms])
+    return policy, ", ".join([state for _, state in forms]) % tuple(numbers)
+
+
+def _forms(plan: Plan) -> tuple[str, str]:
+    forms = plan.templates.get("fields")
+    if forms is None:
+        forms = plan.templates["fields"] = (
+            ", ".join(
+                f'"{scoped.policy}";q={scoped.rate.limit};w={scoped.rate.period}'
+                for scoped, _ in plan.limits
+            ),
+            ", ".join(f'"{scoped.policy}";r=%d;t=%d' for scoped, _ in plan.limits),
+        )
+    return cast("tuple[str, str]", forms)
+
+
+def _legacy_fields(windows: Sequence[Window]) -> dict[str, str]:
+    tightest = min(windows, key=lambda window: (window.allowed, window.remaining))
+    return {
+        "X-RateLimit-Limit": str(tightest.rate.limit),
+        "X-RateLimit-Remaining": str(tightest.remaining),
+        "X-RateLimit-Reset": str(ceil(tightest.reset_after)),
+    }
 
 
 def refusal(request: HttpRequest, verdict: Verdict) -> HttpResponse:
@@ -60,7 +77,7 @@ def refusal(request: HttpRequest, verdict: Verdict) -> HttpResponse:
         response = problem(status, detail, verdict)
     else:
         response = JsonResponse({"detail": detail}, status=status)
-    for name, value in header_fields(verdict.windows).items():
+    for name, value in header_fields([verdict]).items():
         response.headers[name] = value
     response.headers["Retry-After"] = str(verdict.retry_after)
     return response
@@ -86,11 +103,6 @@ def problem(status: int, detail: str, verdict: Verdict) -> JsonResponse:
     body: dict[str, object] = {"title": "Service Unavailable", "status": status}
     if status == 429:
         body = {"type": QUOTA_EXCEEDED, "title": "Too Many Requests", "status": status}
-        names = policy_names(list(verdict.windows))
-        body["violated-policies"] = [
-            name
-            for name, window in zip(names, verdict.windows, strict=True)
-            if not window.allowed
-        ]
+        body["violated-policies"] = [window.policy for window in verdict.refusing]
     body["detail"] = detail
     return JsonResponse(body, status=status, content_type=PROBLEM_JSON)

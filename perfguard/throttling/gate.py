@@ -59,7 +59,7 @@ class Gate:
 
     def peek(self, identity: str, *scopes: str | Scope, cost: int = 1) -> Verdict:
         """What a hit of ``cost`` would be told just now; nothing is counted."""
-        groups = (group(identity, *scopes, cost=cost),)
+        groups = limited((group(identity, *scopes, cost=cost),))
         store = self._reachable(groups)
         if store is not None:
             try:
@@ -95,12 +95,15 @@ class Gate:
 
     def decide(self, groups: Groups) -> Verdict:
         """As ``hit``, for several identities at once: all allow it, or none counts."""
+        groups = limited(groups)
         verdict = self._at_once(groups) or self._ask(groups)
         if throttle_decided.receivers:
             self._tell(verdict)
         return verdict
 
     async def adecide(self, groups: Groups) -> Verdict:
+        """The same; it takes a thread only where an answer of Redis is waited for."""
+        groups = limited(groups)
         verdict = self._at_once(groups)
         if verdict is None:
             verdict = await sync_to_async(self._ask, thread_sensitive=False)(groups)
@@ -121,7 +124,7 @@ class Gate:
         store = self._store()
         asked_at = self.refusals.clock()
         try:
-            if store is None:
+            if store is None:  # the settings changed on the way here
                 return self._without_redis(groups)
             reply = self._ask_redis(store, groups)
         except RedisUnavailable:
@@ -144,7 +147,7 @@ class Gate:
 
     def _without_redis(self, groups: Groups, *, counting: bool = True) -> Verdict:
         """Redis is not configured, away, or not wanted."""
-        if not conf.THROTTLE_ENABLED or not _limited(groups):
+        if not groups or not conf.THROTTLE_ENABLED:
             return Verdict(groups, _untouched(groups), NOWHERE)
         if self._store() is not None:
             if any(plan.part("refuse").limits for _, plan in groups):
@@ -166,7 +169,7 @@ class Gate:
     def _reachable(self, groups: Groups) -> RedisWindowStore | None:
         """The store in Redis, unless this hit is decided without it."""
         store = self._store()
-        if store is None or not conf.THROTTLE_ENABLED or not _limited(groups):
+        if store is None or not groups or not conf.THROTTLE_ENABLED:
             return None
         for identity, _ in groups:
             if store.client.is_away(identity):
@@ -184,6 +187,14 @@ class Gate:
 def group(identity: str, *scopes: str | Scope, cost: int = 1) -> Group:
     """An identity, made fit for a key, with the plan of the scopes."""
     return fit(identity), plan_for(*[(scope, cost) for scope in scopes])
+
+
+def limited(groups: Groups) -> Groups:
+    """Without the identities whose scopes are all disabled."""
+    for _, plan in groups:
+        if not plan.limits:
+            return tuple(each for each in groups if each[1].limits)
+    return groups
 
 
 def fit(identity: str) -> str:
@@ -206,10 +217,6 @@ def _look_then_count(store: RedisWindowStore, groups: Groups) -> list[int]:
     for reply in replies:
         together += reply[1:]
     return together
-
-
-def _limited(groups: Groups) -> bool:
-    return all(plan.limits for _, plan in groups)
 
 
 def _untouched(groups: Groups) -> list[int]:

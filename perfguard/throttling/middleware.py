@@ -91,7 +91,7 @@ class ThrottleMiddleware(Middleware):
             and _wants_problem(request, response)
         ):
             response = refusal(request, refused)
-        for name, value in header_fields(record.windows).items():
+        for name, value in header_fields(record.verdicts).items():
             response.headers[name] = value
         return response
 

@@ -31,6 +31,7 @@ class ScopedRate:
     count_refused: bool
     on_redis_failure: str
     suffix: str
+    policy: str  # its name in the RateLimit fields
 
     @classmethod
     def of(cls, scope: Scope, rate: Rate) -> ScopedRate:
@@ -45,6 +46,7 @@ class ScopedRate:
             scope.count_refused,
             scope.on_redis_failure,
             suffix,
+            scope.name if len(scope.rates) == 1 else f"{scope.name}-{rate.period}",
         )
 
 

@@ -36,12 +36,14 @@ def ask(identity: str, scope: Scope, cost: int = 1) -> Ask:
 
 
 class Record:
-    """``verdicts`` in the order in which they were made."""
+    """``verdicts`` in the order in which they were made; ``refused`` is the first of
+    them that refused."""
 
-    __slots__ = ("_answered", "verdicts")
+    __slots__ = ("_answered", "refused", "verdicts")
 
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
+        self.refused: Verdict | None = None
         self._answered: dict[tuple[str, str], Verdict] = {}
 
     def decide(self, asks: Sequence[Ask]) -> Verdict | None:
@@ -56,14 +58,17 @@ class Record:
     def answer_to(self, asked: Ask) -> Verdict | None:
         return self._answered.get((asked.identity, asked.scope.name))
 
-    @property
-    def windows(self) -> list[Window]:
-        return [window for verdict in self.verdicts for window in verdict.windows]
-
-    @property
-    def refused(self) -> Verdict | None:
-        """The first verdict that refused, if one did."""
-        return next((each for each in self.verdicts if not each.allowed), None)
+    def refusing(self, asks: Sequence[Ask]) -> list[Window]:
+        """The windows of the asks that have no room."""
+        if self.refused is None:
+            return []
+        mine = {(each.identity, each.scope.name) for each in asks}
+        return [
+            window
+            for verdict in self.verdicts
+            for window in verdict.refusing
+            if (window.identity, window.scope) in mine
+        ]
 
     def _new(self, asks: Sequence[Ask]) -> Sequence[Ask]:
         if not self._answered:
@@ -72,6 +77,8 @@ class Record:
 
     def _add(self, verdict: Verdict, asks: Sequence[Ask]) -> Verdict:
         self.verdicts.append(verdict)
+        if not verdict.allowed and self.refused is None:
+            self.refused = verdict
         for identity, scope, _ in asks:
             self._answered[identity, scope.name] = verdict
         return verdict

@@ -66,21 +66,24 @@ class SimpleRateThrottle(BaseThrottle):
             cls._by_cache_key = True
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        self._asks = asks = self.asks(request, view)
+        self._refusing: list[Window] = []
+        asks = self.asks(request, view)
         if not asks:
             return True
         record = record_of(_http(request))
         if record.answer_to(asks[0]) is None:
             record.decide(_asks_of_view(request, view, self, asks))
             _put_fields(view, record)
-        self._verdicts = [record.answer_to(each) for each in asks]
-        if any(each is not None and each.unavailable for each in self._verdicts):
-            raise ThrottleUnavailable(1)
-        return not self._refusing()
+        if record.refused is None:
+            return True
+        self._refusing = record.refusing(asks)
+        if self._refusing and record.refused.unavailable:
+            raise ThrottleUnavailable(record.refused.retry_after)
+        return not self._refusing
 
     def wait(self) -> float | None:
         """Seconds until this throttle would allow the request."""
-        return max((each.reset_after for each in self._refusing()), default=None)
+        return max((each.reset_after for each in self._refusing), default=None)
 
     def asks(self, request: Request, view: Any) -> list[Ask]:
         """What the gate is asked for this request."""
@@ -129,16 +132,6 @@ class SimpleRateThrottle(BaseThrottle):
     def get_ident(self, request: Request) -> str:
         """The address, behind ``TRUSTED_PROXIES``; ``NUM_PROXIES`` is not used."""
         return address_identity(_http(request))
-
-    def _refusing(self) -> list[Window]:
-        mine = {(each.identity, each.scope.name) for each in self._asks}
-        return [
-            window
-            for verdict in self._verdicts
-            if verdict is not None and not verdict.allowed
-            for window in verdict.refusing
-            if (window.identity, window.scope) in mine
-        ]
 
 
 class AnonRateThrottle(SimpleRateThrottle):
@@ -237,7 +230,7 @@ def _put_fields(view: Any, record: Record) -> None:
     # DRF sends what is in view.headers with every answer, also with a 429.
     headers = getattr(view, "headers", None)
     if isinstance(headers, dict):
-        headers.update(header_fields(record.windows))
+        headers.update(header_fields(record.verdicts))
 
 
 def _frozen(rate: Any) -> Any:

@@ -23,6 +23,7 @@ class Window:
 
     identity: str
     scope: str
+    policy: str  # its name in the RateLimit fields
     rate: Rate
     allowed: bool
     remaining: int
@@ -97,6 +98,7 @@ class Verdict:
                     Window(
                         identity,
                         scoped.scope,
+                        scoped.policy,
                         scoped.rate,
                         fits,
                         remaining,

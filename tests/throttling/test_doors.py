@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from perfguard.exceptions import InvalidRate, InvalidSetting
 from perfguard.signals import throttle_decided
 from perfguard.throttling.decorators import throttle
-from perfguard.throttling.gate import gate
+from perfguard.throttling.gate import gate, group
 from perfguard.throttling.middleware import ThrottleMiddleware
 from perfguard.throttling.requests import recorded
 from perfguard.throttling.throttles import (
@@ -403,6 +403,17 @@ def test_a_disabled_scope_never_limits(perfguard):
     perfguard(THROTTLE_RATES={"anon": None})
     assert statuses(lambda: get(drf_view(AnonRateThrottle)), 5) == [200] * 5
     assert gate.remaining("ip:127.0.0.1", "anon") is None
+
+
+def test_a_disabled_scope_leaves_the_others_in_force(perfguard, redis_server):
+    perfguard(
+        REDIS_URL=redis_server.url,
+        THROTTLE_RATES={"anon": None, "sign_in": "1/minute"},
+    )
+    groups = (group("ip:1", "anon"), group("account:1", "sign_in"))
+    verdicts = [gate.decide(groups) for _ in range(2)]
+    assert [each.allowed for each in verdicts] == [True, False]
+    assert verdicts[0].source == "redis"
 
 
 def test_throttling_switched_off_never_limits(perfguard):
