@@ -211,6 +211,11 @@ def _is_whole(node: RedisServer, size: int) -> bool:
     return text["cluster_state"] == "ok" and int(text["cluster_known_nodes"]) == size
 
 
+def clean_environment() -> dict[str, str]:
+    """What a program needs, and nothing that would configure the project."""
+    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+
+
 class Gunicorn:
     """The deployable project under gunicorn; ``env`` is laid over an empty one."""
 
@@ -218,8 +223,7 @@ class Gunicorn:
         self.port = free_port()
         self.log = database.with_name("gunicorn.log")
         self.env = {
-            "PATH": os.environ["PATH"],
-            "HOME": os.environ.get("HOME", "/"),
+            **clean_environment(),
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{database}",
             "SECRET_KEY": "of-the-tests-" * 5,

@@ -4,13 +4,21 @@ import re
 import subprocess
 import sys
 
-from tests.servers import ROOT
+from tests.servers import ROOT, clean_environment
+
+
+def tour(*args):
+    return subprocess.run(
+        [sys.executable, "manage.py", "tour", *args],
+        cwd=ROOT,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_the_tour_shows_what_it_says():
-    done = subprocess.run(
-        [sys.executable, "manage.py", "tour"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = tour()
     assert done.returncode == 0, done.stderr
     assert "statuses: " + "200 " * 15 + "429" in done.stdout
     assert re.search(r"Retry-After: 1[78]\d", done.stdout)
@@ -22,10 +30,4 @@ def test_the_tour_shows_what_it_says():
 
 
 def test_the_tour_says_that_nobody_is_there():
-    done = subprocess.run(
-        [sys.executable, "manage.py", "tour", "--url", "http://127.0.0.1:1"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert "does not answer" in done.stderr
+    assert "does not answer" in tour("--url", "http://127.0.0.1:1").stderr
