@@ -1,8 +1,9 @@
-"""The project's own settings, on fast passwords and a database in memory."""
+"""The project's own settings, on fast passwords and a database of the run's own."""
 
 from __future__ import annotations
 
 import os
+import tempfile
 
 os.environ.setdefault("SECRET_KEY", "of-the-tests-" * 5)
 os.environ["DATABASE_URL"] = "sqlite://:memory:"
@@ -13,5 +14,9 @@ from project.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MIDDLEWARE = [each for each in MIDDLEWARE if "whitenoise" not in each]  # noqa: F405
+# A file: Django never closes a database in memory, and probes have threads of their own.
+DATABASES["default"]["TEST"] = {  # noqa: F405
+    "NAME": f"{tempfile.gettempdir()}/perfguard-tests-{os.getpid()}.sqlite3"
+}
 PERFGUARD = {}
 ROOT_URLCONF = "tests.urls"
