@@ -14,7 +14,7 @@ from project.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MIDDLEWARE = [each for each in MIDDLEWARE if "whitenoise" not in each]  # noqa: F405
-# A file: Django never closes a database in memory, and probes have threads of their own.
+# A file: Django never closes a database in memory, and probes have own threads.
 DATABASES["default"]["TEST"] = {  # noqa: F405
     "NAME": f"{tempfile.gettempdir()}/perfguard-tests-{os.getpid()}.sqlite3"
 }

@@ -7,7 +7,6 @@ import random
 import threading
 from collections.abc import Callable
 
-from perfguard.exceptions import RedisUnavailable
 from perfguard.signals import circuit_changed
 
 logger = logging.getLogger("perfguard.redis")
@@ -55,7 +54,7 @@ class Circuit:
         while not self._ended.wait(self._interval * random.uniform(0.8, 1.2)):  # noqa: S311
             try:
                 self._probe()
-            except RedisUnavailable as error:
+            except Exception as error:  # noqa: BLE001 (a dead probe finds nothing)
                 self.last_error = error
             else:
                 self._close()

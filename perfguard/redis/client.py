@@ -129,6 +129,8 @@ def connection_options() -> dict[str, Any]:
         "socket_timeout": conf.REDIS_READ_TIMEOUT,
         # One try: a second wait would be the request's.
         "retry": Retry(NoBackoff(), 0),
+        # As many as there are calls at once: the server's threads are the bound.
+        "max_connections": 2**31 - 1,
         "protocol": 2,
     }
 

@@ -74,7 +74,7 @@ class Endpoint:
 
     def close(self) -> None:
         self.circuit.end()
-        self._idle.clear()
+        self._drop_idle()
         self._pool.disconnect()
 
     def _call(self, script: Script, command: bytes, asking: bool) -> Any:
@@ -88,7 +88,7 @@ class Endpoint:
             # The server may have closed an idle connection, or have been
             # restarted: that is no reason to give up on it. Its siblings are
             # as stale. A time-out is another matter, and not tried again.
-            self._idle.clear()
+            self._drop_idle()
             return self._exchange(self._connect(), script, command, asking)
 
     def _connect(self) -> Any:
@@ -120,6 +120,13 @@ class Endpoint:
             self._drop(connection)
             raise
 
+    def _drop_idle(self) -> None:
+        while self._idle:
+            try:
+                self._drop(self._idle.pop())
+            except IndexError:
+                return  # another thread took the last one
+
     def _drop(self, connection: Any) -> None:
         connection.disconnect()
         self._pool.release(connection)
@@ -128,7 +135,7 @@ class Endpoint:
         if self._refresh is not None:
             self._refresh()
         command = PROBE.command([self._probe_key], [])
-        self._idle.clear()
+        self._drop_idle()
         try:
             self._exchange(self._connect(), PROBE, command, asking=False)
         except ABOUT_SLOTS:

@@ -16,7 +16,7 @@ from perfguard.exceptions import RedisUnavailable, SlotsDiffer
 from perfguard.redis.client import get_client
 from perfguard.signals import throttle_decided
 from perfguard.throttling.memory_store import MemoryWindowStore
-from perfguard.throttling.plans import Group, Scope, plan_for
+from perfguard.throttling.plans import Group, Scope, plan_for, valid_cost
 from perfguard.throttling.redis_store import RedisWindowStore
 from perfguard.throttling.refusals import Groups, Refusals
 from perfguard.throttling.windows import MEMORY, NOWHERE, REDIS, REFUSALS, Verdict
@@ -186,6 +186,7 @@ class Gate:
 
 def group(identity: str, *scopes: str | Scope, cost: int = 1) -> Group:
     """An identity, made fit for a key, with the plan of the scopes."""
+    valid_cost(cost)
     return fit(identity), plan_for(*[(scope, cost) for scope in scopes])
 
 

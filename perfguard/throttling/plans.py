@@ -160,21 +160,23 @@ def scope_named(name: str) -> Scope:
 
 @lru_cache(maxsize=4096)
 def plan_for(*priced: tuple[str | Scope, int]) -> Plan:
-    """The plan of (scope or its name, cost) pairs.
-
-    Raises ValueError for a cost that is not a whole number of at least 1.
-    """
-    for _, cost in priced:
-        if type(cost) is not int or cost < 1:
-            raise ValueError(
-                f"The cost of a hit is {cost!r}; use a whole number of at least 1."
-            )
+    """The plan of (scope or its name, cost) pairs."""
     return Plan(
         [
             (scope_named(scope) if isinstance(scope, str) else scope, cost)
             for scope, cost in priced
         ]
     )
+
+
+def valid_cost(cost: int) -> int:
+    """Raises ValueError for a cost that is not a whole number of at least 1."""
+    if type(cost) is not int or cost < 1:
+        shown = repr(cost)[:40]
+        raise ValueError(
+            f"The cost of a hit is {shown}; use a whole number of at least 1."
+        )
+    return cost
 
 
 def _reload(*, setting: str, **kwargs: Any) -> None:

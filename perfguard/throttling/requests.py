@@ -13,7 +13,7 @@ from typing import NamedTuple
 from django.http import HttpRequest
 
 from perfguard.throttling.gate import fit, gate
-from perfguard.throttling.plans import Scope, plan_for
+from perfguard.throttling.plans import Scope, plan_for, valid_cost
 from perfguard.throttling.refusals import Groups
 from perfguard.throttling.windows import Verdict, Window
 
@@ -32,7 +32,7 @@ class Ask(NamedTuple):
 
 
 def ask(identity: str, scope: Scope, cost: int = 1) -> Ask:
-    return Ask(fit(identity), scope, cost)
+    return Ask(fit(identity), scope, valid_cost(cost))
 
 
 class Record:

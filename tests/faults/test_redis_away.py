@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 
 import pytest
 
@@ -243,3 +244,33 @@ def test_a_forked_child_has_connections_and_probes_of_its_own(on, own_redis):
     assert os.waitstatus_to_exitcode(status) == 0
     wait_until(lambda: not is_open(), "the parent's circuit to close")
     assert gate.hit("user:1", "api").source == "redis"
+
+
+def test_connections_that_failed_are_not_kept(on, own_redis):
+    on(own_redis.url)
+    for _ in range(5):
+        hits(1)
+        own_redis.client().client_kill_filter(_type="normal", skipme=True)
+    hits(1)
+    (endpoint,) = get_client().endpoints()
+    pool = endpoint._pool
+    assert len(pool._in_use_connections) + len(pool._available_connections) == 1
+
+
+def test_more_threads_than_a_pool_of_redis_py_has_connections(on, own_redis):
+    on(own_redis.url, REDIS_READ_TIMEOUT=20.0, REDIS_CONNECT_TIMEOUT=20.0)
+    barrier, sources = threading.Barrier(150), []
+
+    def hit(number):
+        barrier.wait(20)
+        sources.append(gate.hit(f"user:{number}", "api").source)
+
+    threads = [threading.Thread(target=hit, args=(each,)) for each in range(150)]
+    own_redis.hang()
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: barrier.n_waiting == 0, "all to be on their way")
+    own_redis.resume()
+    for thread in threads:
+        thread.join()
+    assert sources == ["redis"] * 150
