@@ -169,6 +169,10 @@ PERFGUARD = {
         "anon": "60/minute",
         "user": ["100/minute", "1000/hour"],
     },
+    "THROTTLE_PATHS": [
+        # The admin's own form: its view is Django's, and knows no throttle.
+        {"path": "^/admin/login/", "scope": "sign_in_address", "methods": ["POST"]},
+    ],
 }
 
 # -- Django REST framework -------------------------------------------------------------

@@ -113,6 +113,12 @@ def test_without_redis_one_process_keeps_the_limits(small_site):
     assert "WEB_CONCURRENCY is ignored" in small_site.gunicorn.log.read_text()
 
 
+def test_the_sign_in_form_of_the_admin_is_throttled_by_address(small_site):
+    statuses = [small_site.post("/admin/login/").status_code for _ in range(101)]
+    assert statuses == [403] * 100 + [429]  # 403: no CSRF token, and counted before
+    assert small_site.get("/admin/login/").status_code == 200
+
+
 def test_the_probes_answer(small_site):
     for path in ("/health", "/livez", "/health/db", "/ready", "/readyz"):
         # No host of ALLOWED_HOSTS: what asks is a load balancer.
