@@ -5,36 +5,29 @@ perfguard.E002  a value of a wrong type   perfguard.W102  a cache without time-o
 perfguard.E003  a wrong rate              perfguard.W103  a scope counted twice
 perfguard.E004  where Redis is            perfguard.W104  DRF's own throttles as well
 perfguard.E005  TRUSTED_PROXIES           perfguard.W105  limits in process memory
-perfguard.E006  THROTTLE_PATHS            perfguard.E007  a throttle without a rate
+perfguard.E006  THROTTLE_PATHS            perfguard.W106  "refuse", and no Redis
+perfguard.E007  a throttle without a rate
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, get_type_hints
+from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
-from perfguard.conf import SETTINGS, Settings, conf, given
+from perfguard.conf import SETTINGS, conf, given, missed
 from perfguard.exceptions import InvalidSetting
 from perfguard.http.client_ip import trusted_networks
-from perfguard.redis.client import cache_pool, sentinel_address
-from perfguard.throttling.middleware import PathRule, ThrottleMiddleware
-from perfguard.throttling.plans import Scope
+from perfguard.redis.client import cache_pool, make_client, sentinel_address
+from perfguard.throttling.middleware import ThrottleMiddleware
+from perfguard.throttling.paths import PathRule
+from perfguard.throttling.plans import Scope, scope_named, scope_names
 from perfguard.throttling.urls import Throttled, throttled_views
 
 Check = Callable[..., list[CheckMessage]]
-KINDS: Mapping[Any, tuple[str, Any]] = {
-    bool: ("True or False", bool),
-    str: ("a string", str),
-    int: ("a whole number", int),
-    float: ("a number", int | float),
-    Sequence[str]: ("a list of strings", Sequence),
-    Mapping[str, Any]: ("a dictionary", Mapping),
-    Sequence[Mapping[str, Any]]: ("a list of dictionaries", Sequence),
-}
 
 
 def check_names(**kwargs: Any) -> list[CheckMessage]:
@@ -63,7 +56,6 @@ def suggestion(name: str) -> str:
 
 
 def check_types(**kwargs: Any) -> list[CheckMessage]:
-    hints = get_type_hints(Settings)
     return [
         Error(
             f"PERFGUARD[{name!r}] is {shown(name, value)}.",
@@ -71,7 +63,7 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
             id="perfguard.E002",
         )
         for name, value in given().items()
-        if name in SETTINGS and (wanted := _wanted(name, hints[name], value))
+        if name in SETTINGS and (wanted := missed(name, value))
     ]
 
 
@@ -80,31 +72,6 @@ def shown(name: str, value: object) -> str:
     if "PASSWORD" in name or "URL" in name:
         return f"a {type(value).__name__}"
     return repr(value)[:100]
-
-
-def _wanted(name: str, hint: Any, value: Any) -> str:
-    """What the setting should be, or nothing when it is that."""
-    words, kind = KINDS[hint]
-    if not _fits(value, kind) or (
-        hint == Sequence[str] and not all(isinstance(each, str) for each in value)
-    ):
-        return words
-    rules = SETTINGS[name].metadata
-    if "above" in rules and not value > rules["above"]:
-        return f"{words} above {rules['above']}"
-    if "least" in rules and value < rules["least"]:
-        return f"{words} of at least {rules['least']}"
-    if "among" in rules and not set(value) <= set(rules["among"]):
-        return f"{words} among {', '.join(rules['among'])}"
-    return ""
-
-
-def _fits(value: object, kind: Any) -> bool:
-    if isinstance(value, bool):  # which Python counts among the whole numbers
-        return kind is bool
-    if isinstance(value, str | bytes):  # which Python counts among the sequences
-        return kind is str and isinstance(value, str)
-    return isinstance(value, kind)
 
 
 def check_rates(**kwargs: Any) -> list[CheckMessage]:
@@ -132,9 +99,8 @@ def check_rates(**kwargs: Any) -> list[CheckMessage]:
 def check_redis(**kwargs: Any) -> list[CheckMessage]:
     if check_types():
         return []
-    return [
-        Error(message, hint=hint, id="perfguard.E004") for message, hint in _redis()
-    ]
+    found = list(_redis()) or list(_client())
+    return [Error(message, hint=hint, id="perfguard.E004") for message, hint in found]
 
 
 def _redis() -> Iterator[tuple[str, str | None]]:
@@ -153,20 +119,21 @@ def _redis() -> Iterator[tuple[str, str | None]]:
             "PERFGUARD has REDIS_SENTINELS or REDIS_CLUSTER, but no REDIS_URL.",
             "For Sentinel the URL's host is the name of the service.",
         )
-    yield from _addresses()
-
-
-def _addresses() -> Iterator[tuple[str, str | None]]:
     for text in conf.REDIS_SENTINELS:
         try:
             sentinel_address(text)
         except ValueError as error:
             yield f"PERFGUARD['REDIS_SENTINELS']: {error}", None
-    if conf.REDIS_CACHE_ALIAS:
-        try:
-            cache_pool(conf.REDIS_CACHE_ALIAS)
-        except InvalidSetting as error:
-            yield str(error), None
+
+
+def _client() -> Iterator[tuple[str, str | None]]:
+    try:
+        client = make_client()
+    except InvalidSetting as error:
+        yield str(error), None
+    else:
+        if client is not None:
+            client.close()
 
 
 def check_cache_timeouts(**kwargs: Any) -> list[CheckMessage]:
@@ -239,8 +206,8 @@ def check_views(**kwargs: Any) -> list[CheckMessage]:
             messages.append(
                 Warning(
                     f"{view.name} is throttled twice under {', '.join(view.twice)}.",
-                    hint="One of the two is never asked: a request counts once in a "
-                    "scope. Remove it, or give it a scope of its own.",
+                    hint="A request counts once in a scope, whichever door asks "
+                    "first. Remove one, or give it a scope of its own.",
                     id="perfguard.W103",
                 )
             )
@@ -268,6 +235,23 @@ def _uses_perfguard(classes: Sequence[Any]) -> bool:
     return any("perfguard" in str(each) for each in classes)
 
 
+def check_refusing_scopes(**kwargs: Any) -> list[CheckMessage]:
+    if conf.REDIS_URL or conf.REDIS_CACHE_ALIAS or check_types() or check_rates():
+        return []
+    closed = [
+        name for name in scope_names() if scope_named(name).on_redis_failure == "refuse"
+    ]
+    return [
+        Warning(
+            f"The scope {name!r} refuses when Redis is away, and no Redis is set: its "
+            "limits are kept in memory, and it never refuses for that.",
+            hint="Set REDIS_URL or REDIS_CACHE_ALIAS.",
+            id="perfguard.W106",
+        )
+        for name in closed
+    ]
+
+
 def check_shared_store(**kwargs: Any) -> list[CheckMessage]:
     if conf.REDIS_URL or conf.REDIS_CACHE_ALIAS:
         return []
@@ -290,6 +274,7 @@ ALL: tuple[Check, ...] = (
     check_cache_timeouts,
     check_proxies,
     check_paths,
+    check_refusing_scopes,
     check_views,
 )
 DEPLOY: tuple[Check, ...] = (check_shared_store,)

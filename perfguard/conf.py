@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -56,6 +56,43 @@ class Settings:
 
 
 SETTINGS: Mapping[str, Field[Any]] = {each.name: each for each in fields(Settings)}
+
+
+KINDS: Mapping[Any, tuple[str, Any]] = {
+    bool: ("True or False", bool),
+    str: ("a string", str),
+    int: ("a whole number", int),
+    float: ("a number", int | float),
+    Sequence[str]: ("a list of strings", Sequence),
+    Mapping[str, Any]: ("a dictionary", Mapping),
+    Sequence[Mapping[str, Any]]: ("a list of dictionaries", Sequence),
+}
+
+
+def missed(name: str, value: Any) -> str:
+    """What the setting of that name should be, or nothing when the value is that."""
+    hint = get_type_hints(Settings)[name]
+    words, kind = KINDS[hint]
+    if not _fits(value, kind) or (
+        hint == Sequence[str] and not all(isinstance(each, str) for each in value)
+    ):
+        return words
+    rules = SETTINGS[name].metadata
+    if "above" in rules and not value > rules["above"]:
+        return f"{words} above {rules['above']}"
+    if "least" in rules and value < rules["least"]:
+        return f"{words} of at least {rules['least']}"
+    if "among" in rules and not set(value) <= set(rules["among"]):
+        return f"{words} among {', '.join(rules['among'])}"
+    return ""
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if isinstance(value, bool):  # which Python counts among the whole numbers
+        return kind is bool
+    if isinstance(value, str | bytes):  # which Python counts among the sequences
+        return kind is str and isinstance(value, str)
+    return isinstance(value, kind)
 
 
 def given() -> dict[str, Any]:

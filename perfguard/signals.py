@@ -1,8 +1,8 @@
 """What happened in perfguard, told to whoever listens.
 
 ``throttle_decided``
-    Sent after each decision that counted hits. ``sender`` is the gate's class,
-    ``identities`` a tuple of strings, ``verdict`` a
+    Sent after each decision of the gate, also a refusal. ``sender`` is the gate's
+    class, ``identities`` a tuple of strings, ``verdict`` a
     :class:`perfguard.throttling.windows.Verdict`.
 
 ``circuit_changed``

@@ -11,6 +11,7 @@ from django.http.response import HttpResponseBase
 
 from perfguard.health.probes import Probe, ProbeFailed, check_database, check_redis
 from perfguard.http.middleware import Middleware
+from perfguard.redis.client import get_client
 
 logger = logging.getLogger("perfguard.health")
 
@@ -47,7 +48,11 @@ def _answer(request: HttpRequest, probes: Mapping[str, Probe]) -> HttpResponseBa
         return JsonResponse(
             {"detail": "Use GET."}, status=405, headers={"Allow": "GET, HEAD"}
         )
-    parts = {name: _passes(name, probe) for name, probe in probes.items()}
+    parts = {
+        name: _passes(name, probe)
+        for name, probe in probes.items()
+        if name != "redis" or get_client() is not None
+    }
     status = all(passed for name, passed in parts.items() if name not in OPTIONAL)
     body = {"status": status} | {
         name: "ok" if passed else "away" for name, passed in parts.items()

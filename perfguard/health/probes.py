@@ -24,12 +24,11 @@ def check_database() -> None:
 
 
 def check_redis() -> None:
-    """Raises ProbeFailed while a circuit is open. Asks nothing of Redis: a probe of
-    its own watches a server that is away, and requests watch one that is not."""
+    """Raises ProbeFailed when a server of Redis that is in use does not answer: at once
+    while its circuit is open, else within the time-outs of a call."""
     client = get_client()
-    if client is None:
-        return
-    away = [each.circuit.server for each in client.endpoints() if each.circuit.is_open]
+    servers = client.endpoints() if client is not None else []
+    away = [each.circuit.server for each in servers if not each.check()]
     if away:
         raise ProbeFailed(f"Redis is away: {', '.join(away)}")
 

@@ -13,6 +13,7 @@ from django.core.cache import caches
 from django.core.signals import setting_changed
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -82,7 +83,7 @@ def get_client() -> Client | None:
         with _lock:
             if _current is None:
                 _forget_after_fork()
-                _current = (_build(),)
+                _current = (make_client(),)
     return _current[0]
 
 
@@ -114,11 +115,23 @@ def _reload(*, setting: str, **kwargs: Any) -> None:
 setting_changed.connect(_reload, dispatch_uid="perfguard.redis")
 
 
-def _build() -> Client | None:
-    if conf.REDIS_URL:
-        return _from_url(conf.REDIS_URL)
-    if conf.REDIS_CACHE_ALIAS:
-        return _from_cache(conf.REDIS_CACHE_ALIAS)
+def make_client() -> Client | None:
+    """A client from the settings; it connects when it is first asked.
+
+    Raises InvalidSetting for settings that no connection can be made from.
+    """
+    try:
+        if conf.REDIS_URL:
+            return _from_url(conf.REDIS_URL)
+        if conf.REDIS_CACHE_ALIAS:
+            return _from_cache(conf.REDIS_CACHE_ALIAS)
+    except (ValueError, TypeError, RedisError) as error:
+        name = "REDIS_URL" if conf.REDIS_URL else "REDIS_CACHE_ALIAS"
+        # Not what redis-py says of a URL, which may hold a password.
+        raise InvalidSetting(
+            f"PERFGUARD[{name!r}] leads to no connection ({type(error).__name__}): "
+            "look at its port, its database number and the options after '?'."
+        ) from error
     return None
 
 
@@ -136,17 +149,15 @@ def connection_options() -> dict[str, Any]:
 
 
 def _from_url(url: str) -> Client:
-    if conf.REDIS_CLUSTER:
-        return Cluster(url, connection_options())
-    try:
-        if conf.REDIS_SENTINELS:
-            pool: ConnectionPool = _sentinel_pool(url)
-        else:
-            pool = ConnectionPool.from_url(url, **connection_options())
-    except ValueError as error:
-        message = f"PERFGUARD['REDIS_URL'] is no Redis URL: {error}"
-        raise InvalidSetting(message) from error
-    return _server(pool)
+    options = connection_options()
+    pool = (
+        _sentinel_pool(url)
+        if conf.REDIS_SENTINELS
+        else ConnectionPool.from_url(url, **options)
+    )
+    # Made to be thrown away: a wrong option shows only here.
+    pool.connection_class(**pool.connection_kwargs)
+    return Cluster(url, options) if conf.REDIS_CLUSTER else _server(pool)
 
 
 def _server(pool: ConnectionPool) -> Server:
@@ -186,9 +197,12 @@ def sentinel_address(text: str) -> tuple[str, int]:
     Raises ValueError for anything else.
     """
     parts = urlsplit(f"//{text.strip()}")
-    if not parts.hostname or parts.path:
-        raise ValueError(f"{text!r} is not 'host' or 'host:port'.")
-    return parts.hostname, parts.port or SENTINEL_PORT
+    try:
+        if parts.hostname and not parts.path:
+            return parts.hostname, parts.port or SENTINEL_PORT
+    except ValueError:
+        pass  # the port is none
+    raise ValueError(f"{text!r} is not 'host' or 'host:port'.")
 
 
 def _from_cache(alias: str) -> Client:

@@ -42,7 +42,7 @@ class Cluster:
         self._mapped_at = 0.0
         # Open while not even the map of the slots can be had.
         self._map_circuit = Circuit(
-            "cluster map", self._discover, conf.REDIS_PROBE_INTERVAL
+            "cluster", self._discover, conf.REDIS_PROBE_INTERVAL
         )
 
     def is_away(self, identity: str) -> bool:

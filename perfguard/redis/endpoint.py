@@ -27,8 +27,11 @@ from perfguard.redis.scripts import Script, bulk
 ABOUT_SLOTS = (MovedError, AskError, TryAgainError, ClusterCrossSlotError)
 
 # A write through a script: it also finds a replica, a full memory, a missing
-# permission and a server that is still loading.
-PROBE = Script("return redis.call('SET', KEYS[1], '1', 'PX', 1000)")
+# permission and a server that still loads.
+PROBE = Script(
+    "redis.call('DEL', KEYS[1]) redis.call('LPUSH', KEYS[1], redis.call('TIME')[1]) "
+    "return redis.call('PEXPIRE', KEYS[1], 1000)"
+)
 ASKING = b"*1\r\n" + bulk(b"ASKING")
 
 
@@ -49,7 +52,7 @@ class Endpoint:
     ) -> None:
         self.circuit = Circuit(server, self._probe, interval)
         self._pool = pool
-        self._probe_key = probe_key
+        self._probe_command = PROBE.command([probe_key], [])
         self._refresh = refresh
         # pop() and append() of a deque are atomic: no lock, and as many
         # connections as there were calls at once, whatever threads come and go.
@@ -71,6 +74,18 @@ class Endpoint:
         except (RedisError, OSError) as error:
             self.circuit.open(error)
             raise RedisUnavailable(str(error)) from error
+
+    def check(self) -> bool:
+        """Whether the server answers just now; asks it unless the circuit is open."""
+        if self.circuit.is_open:
+            return False
+        try:
+            self.call(PROBE, self._probe_command)
+        except ABOUT_SLOTS:
+            return True
+        except RedisUnavailable:
+            return False
+        return True
 
     def close(self) -> None:
         self.circuit.end()
@@ -134,10 +149,9 @@ class Endpoint:
     def _probe(self) -> None:
         if self._refresh is not None:
             self._refresh()
-        command = PROBE.command([self._probe_key], [])
         self._drop_idle()
         try:
-            self._exchange(self._connect(), PROBE, command, asking=False)
+            self._exchange(self._connect(), PROBE, self._probe_command, asking=False)
         except ABOUT_SLOTS:
             return
         except (RedisError, OSError) as error:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from math import ceil
 from typing import cast
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -24,6 +27,8 @@ def header_fields(verdicts: Sequence[Verdict]) -> dict[str, str]:
     "legacy", ``X-RateLimit-*`` of the window that will refuse first."""
     fields: dict[str, str] = {}
     wanted = conf.THROTTLE_HEADERS
+    # Where nothing was decided, by a store or for want of one, nothing is told.
+    verdicts = [each for each in verdicts if each.groups and each.told]
     if "ietf" in wanted and (states := [_state(each) for each in verdicts]):
         fields["RateLimit-Policy"] = ", ".join([policy for policy, _ in states])
         fields["RateLimit"] = ", ".join([state for _, state in states])
@@ -35,15 +40,14 @@ def header_fields(verdicts: Sequence[Verdict]) -> dict[str, str]:
 
 def _state(verdict: Verdict) -> tuple[str, str]:
     """Both fields' part of one verdict; on every answer, so made from its reply."""
-    forms = [_forms(plan) for _, plan in verdict.groups]
-    reply = verdict.reply
-    numbers = [
-        # Whole seconds, rounded up: nobody should come too early.
-        number if at % 2 else -(-number // 1000)
-        for at, number in enumerate(reply[1:], start=1)
-    ]
-    policy = ", ".join([policy for policy, _ in forms])
-    return policy, ", ".join([state for _, state in forms]) % tuple(numbers)
+    numbers = list(verdict.reply[1:])
+    # Whole seconds, rounded up: nobody should come too early.
+    numbers[1::2] = [-(-milliseconds // 1000) for milliseconds in numbers[1::2]]
+    if len(verdict.groups) == 1:
+        policy, form = _forms(verdict.groups[0][1])
+        return policy, form % tuple(numbers)
+    policies, forms = zip(*[_forms(plan) for _, plan in verdict.groups], strict=True)
+    return ", ".join(policies), ", ".join(forms) % tuple(numbers)
 
 
 def _forms(plan: Plan) -> tuple[str, str]:
@@ -71,16 +75,32 @@ def _legacy_fields(windows: Sequence[Window]) -> dict[str, str]:
 def refusal(request: HttpRequest, verdict: Verdict) -> HttpResponse:
     """429, or 503 where a scope refuses for want of Redis; with ``Retry-After``, and
     as problem details (RFC 9457) for whoever accepts them."""
-    status = 503 if verdict.unavailable else 429
-    detail = explanation(verdict)
-    if accepts_problem(request):
-        response = problem(status, detail, verdict)
-    else:
-        response = JsonResponse({"detail": detail}, status=status)
+    response: HttpResponse = JsonResponse(
+        {"detail": explanation(verdict)}, status=refusal_status(verdict)
+    )
+    become_problem(request, response, verdict)
     for name, value in header_fields([verdict]).items():
         response.headers[name] = value
     response.headers["Retry-After"] = str(verdict.retry_after)
     return response
+
+
+def refusal_status(verdict: Verdict) -> int:
+    return 503 if verdict.unavailable else 429
+
+
+def become_problem(
+    request: HttpRequest, response: HttpResponseBase, verdict: Verdict
+) -> None:
+    """Turn the body of a refusal into problem details, where they are accepted."""
+    patch_vary_headers(response, ["Accept"])
+    # Said in so many words: "*/*" is a client that would rather have what it knows.
+    accepted = PROBLEM_JSON in request.headers.get("Accept", "").lower()
+    if accepted and isinstance(response, HttpResponse):
+        response.content = json.dumps(problem(verdict)).encode()
+        response.headers["Content-Type"] = PROBLEM_JSON
+        if "Content-Length" in response.headers:
+            response.headers["Content-Length"] = str(len(response.content))
 
 
 def explanation(verdict: Verdict) -> str:
@@ -94,15 +114,9 @@ def explanation(verdict: Verdict) -> str:
     ) % {"wait": wait}
 
 
-def accepts_problem(request: HttpRequest) -> bool:
-    # Said in so many words: "*/*" is a client that would rather have what it knows.
-    return PROBLEM_JSON in request.headers.get("Accept", "").lower()
-
-
-def problem(status: int, detail: str, verdict: Verdict) -> JsonResponse:
-    body: dict[str, object] = {"title": "Service Unavailable", "status": status}
-    if status == 429:
-        body = {"type": QUOTA_EXCEEDED, "title": "Too Many Requests", "status": status}
+def problem(verdict: Verdict) -> dict[str, object]:
+    body: dict[str, object] = {"title": "Service Unavailable", "status": 503}
+    if not verdict.unavailable:
+        body = {"type": QUOTA_EXCEEDED, "title": "Too Many Requests", "status": 429}
         body["violated-policies"] = [window.policy for window in verdict.refusing]
-    body["detail"] = detail
-    return JsonResponse(body, status=status, content_type=PROBLEM_JSON)
+    return body | {"detail": explanation(verdict)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
@@ -67,14 +67,15 @@ def throttle(
             if counted and request.method not in counted:
                 return []
             identity = identify(request)
+            if not identity:
+                return []
             price = cost(request) if callable(cost) else cost
             return [
                 ask(identity, scope() if callable(scope) else scope, price)
                 for scope in scopes
-                if identity is not None
             ]
 
-        wrap = _wrap_async if iscoroutinefunction(view) else _wrap
+        wrap = _wrap_async if _is_async(view) else _wrap
         throttled = wrap(view, asks)
         inner = getattr(view, SCOPES_ATTRIBUTE, ())
         setattr(throttled, SCOPES_ATTRIBUTE, (*map(_name, rates), *inner))
@@ -93,7 +94,13 @@ def _scope(rate: str | Scope, view: Callable[..., Any]) -> Scope | Callable[[], 
     if "/" not in rate:
         return lambda: scope_named(rate)  # read when used: settings may change
     name = f"{view.__module__}.{view.__qualname__}".replace("<locals>.", "")
-    return Scope.read(name[-100:], rate)
+    return _own_scope(name[-100:], rate, view.__name__)
+
+
+@lru_cache(maxsize=1024)
+def _own_scope(name: str, rate: str, policy: str) -> Scope:
+    """One object for each view and rate: method_decorator decorates at every call."""
+    return Scope.read(name, rate, policy)
 
 
 def _wrap(view: Callable[..., Any], asks: Callable[[HttpRequest], list[Ask]]) -> Any:
@@ -121,3 +128,10 @@ def _wrap_async(
         return await view(request, *args, **kwargs)
 
     return throttled
+
+
+def _is_async(view: Callable[..., Any]) -> bool:
+    # method_decorator hands over a bound method; dispatch() of a class of async views
+    # is a plain function that returns what must be awaited.
+    owner = getattr(getattr(view, "func", None), "__self__", None)
+    return iscoroutinefunction(view) or getattr(owner, "view_is_async", False)

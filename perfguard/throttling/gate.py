@@ -152,7 +152,8 @@ class Gate:
         if self._store() is not None:
             if any(plan.part("refuse").limits for _, plan in groups):
                 return Verdict(groups, _closed(groups), NOWHERE, unavailable=True)
-            groups = tuple((identity, plan.part("memory")) for identity, plan in groups)
+            kept = tuple((identity, plan.part("memory")) for identity, plan in groups)
+            groups = limited(kept)
         decide = self.memory.hit if counting else self.memory.peek
         return Verdict(groups, decide(groups), MEMORY)
 

@@ -23,7 +23,15 @@ class Log:
     one hit. The arithmetic is that of ``lua/window.lua``.
     """
 
-    __slots__ = ("befores", "first", "period_ms", "stamps", "step_ms", "total")
+    __slots__ = (
+        "befores",
+        "first",
+        "is_full",
+        "period_ms",
+        "stamps",
+        "step_ms",
+        "total",
+    )
 
     def __init__(self, scoped: ScopedRate) -> None:
         self.step_ms = scoped.step_ms
@@ -32,47 +40,54 @@ class Log:
         self.befores = None if scoped.step_ms == 1 else array("q")
         self.first = 0  # index of the oldest entry that still counts
         self.total = 0  # hits in all buckets, also in those that have left
+        self.is_full = False  # refused a hit of cost 1 when it was last looked at
 
     def used(self, now: int) -> int:
-        """Hits in the window, after what has left it is dropped."""
+        """Hits in the window, after those that have left it are dropped for good."""
         stamps = self.stamps
         size = len(stamps)
         first = self.first
-        if first < size and stamps[-1] > now:
-            self._step_back(now)
+        if first == size:
+            return 0
+        if stamps[-1] > now:
+            stamps = self._step_back(now)
         gone = now - self.period_ms
-        while first < size and stamps[first] <= gone:
+        if stamps[first] <= gone:
             first += 1
-        if first > COMPACT and 2 * first > size:
-            self._cut(first)
-            size, first = size - first, 0
-        self.first = first
-        if self.befores is None:
-            return size - first
-        return self.total - self.befores[first] if first < size else 0
+            while first < size and stamps[first] <= gone:
+                first += 1
+            self.first = first
+            if first > COMPACT and 2 * first > size:
+                self._cut(first)
+        return self.count()
 
-    def add(self, now: int, cost: int) -> None:
-        at = self._end(now)
+    def count(self) -> int:
+        """Hits since the oldest that counted when it was last looked at."""
         if self.befores is None:
-            for _ in range(cost):
-                self.stamps.append(at)
+            return len(self.stamps) - self.first
+        if self.first == len(self.stamps):
+            return 0
+        return self.total - self.befores[self.first]
+
+    def add(self, now: int, cost: int, limit: int) -> None:
+        if self.befores is None:
+            for _ in range(min(cost, limit)):
+                self.stamps.append(now)
+            # Of refused hits that are counted, the newest decide.
+            self.first = max(self.first, len(self.stamps) - limit)
             return
+        at = self._end(now)
         if self.first == len(self.stamps) or self.stamps[-1] != at:
             self.stamps.append(at)
             self.befores.append(self.total)
         self.total += cost
-
-    def keep_newest(self, limit: int) -> None:
-        """Of hits beyond the limit, the newest alone decide."""
-        if self.befores is None:
-            self.first = max(self.first, len(self.stamps) - limit)
 
     def reset_ms(self, now: int, needed: int) -> int:
         """Milliseconds until ``needed`` of the counted hits have left."""
         entry = self.first
         if self.befores is None:
             entry += needed - 1
-        else:
+        elif needed > 1:
             base, last = self.befores[entry], len(self.stamps) - 1
             while entry < last and self.befores[entry + 1] - base < needed:
                 entry += 1
@@ -85,16 +100,18 @@ class Log:
     def _end(self, now: int) -> int:
         return -(-now // self.step_ms) * self.step_ms
 
-    def _step_back(self, now: int) -> None:
+    def _step_back(self, now: int) -> array[int]:
         # The clock went back: hits keep their ages, so that nobody gains.
         ahead = self.stamps[-1] - self._end(now)
         if ahead > 0:
             self.stamps = array("q", [stamp - ahead for stamp in self.stamps])
+        return self.stamps
 
     def _cut(self, first: int) -> None:
         del self.stamps[:first]
         if self.befores is not None:
             del self.befores[:first]
+        self.first = 0
 
 
 class Shard:
@@ -113,13 +130,13 @@ class Shard:
         return self.open.get(key) or self.full.get(key)
 
     def put(self, key: tuple[str, str], log: Log, *, full: bool, now: int) -> None:
-        if full:
-            self.open.pop(key, None)
-            self.full[key] = log
-        else:
-            self.full.pop(key, None)
-            self.open[key] = log
-            self.open.move_to_end(key)
+        home = self.full if full else self.open
+        if log.is_full is not full:
+            (self.open if full else self.full).pop(key, None)
+            log.is_full = full
+        home[key] = log
+        if not full:
+            home.move_to_end(key)
         if len(self.open) + len(self.full) > self.size:
             self._evict(now)
 
@@ -191,20 +208,17 @@ class MemoryWindowStore:
         reply = [int(allowed)]
         for shard, key, log, scoped, cost, used in asked:
             if counting and (allowed or scoped.count_refused):
-                log.add(now, cost)
-                log.keep_newest(scoped.rate.limit)
+                log.add(now, cost, scoped.rate.limit)
                 full = used + cost >= scoped.rate.limit
                 shard.put(key, log, full=full, now=now)
-            reply += _answer(log, scoped.rate.limit, used, cost, now)
+                count = log.count()
+            else:
+                count = used
+            # A cost above the limit never fits; an empty window has no wait.
+            refused = used + cost > scoped.rate.limit
+            needed = count + cost - scoped.rate.limit if refused else 1
+            reset_ms = log.period_ms if refused else 0
+            if needed <= count:
+                reset_ms = log.reset_ms(now, needed)
+            reply += (max(0, scoped.rate.limit - count), reset_ms)
         return reply
-
-
-def _answer(log: Log, limit: int, used: int, cost: int, now: int) -> tuple[int, int]:
-    """Hits remaining, and milliseconds until more room, or until room enough."""
-    refused = used + cost > limit
-    count = log.used(now)
-    needed = count + cost - limit if refused else 1
-    if needed <= count:
-        return max(0, limit - count), log.reset_ms(now, needed)
-    # A cost above the limit never fits; an empty window has nothing to wait for.
-    return max(0, limit - count), log.period_ms if refused else 0

@@ -39,6 +39,7 @@ class ScopedRate:
         # Exact windows and buckets are written differently, so a limit that
         # crosses the threshold starts afresh.
         suffix = f"throttle:{scope.name}:{rate.period}{'' if step_ms == 1 else 'b'}"
+        policy = scope.policy or scope.name
         return cls(
             scope.name,
             rate,
@@ -46,7 +47,7 @@ class ScopedRate:
             scope.count_refused,
             scope.on_redis_failure,
             suffix,
-            scope.name if len(scope.rates) == 1 else f"{scope.name}-{rate.period}",
+            policy if len(scope.rates) == 1 else f"{policy}-{rate.period}",
         )
 
 
@@ -56,12 +57,17 @@ class Scope:
 
     count_refused: refused hits lengthen the wait, as a penalty.
     on_redis_failure: "memory", "refuse" or "allow".
+    policy: its name in the RateLimit fields; that of the scope, when empty.
+
+    Make one once and keep it: what is derived from a scope is remembered for the
+    object, and an equal one knows nothing of it.
     """
 
     name: str
     rates: tuple[Rate, ...]
     count_refused: bool = False
     on_redis_failure: str = "memory"
+    policy: str = ""
 
     def __post_init__(self) -> None:
         if not SCOPE_NAME.fullmatch(self.name):
@@ -76,7 +82,7 @@ class Scope:
             )
 
     @classmethod
-    def read(cls, name: str, value: object) -> Scope:
+    def read(cls, name: str, value: object, policy: str = "") -> Scope:
         """From a value of ``THROTTLE_RATES``: a rate, a list of rates, a mapping
         with ``rate``, ``count_refused`` and ``on_redis_failure``, or None.
 
@@ -100,7 +106,8 @@ class Scope:
                 "use True or False."
             )
         failure = options.get("on_redis_failure", "memory")
-        return cls(name, tuple(map(Rate.parse, rates)), count_refused, failure)
+        parsed = tuple(map(Rate.parse, rates))
+        return cls(name, parsed, count_refused, failure, policy)
 
 
 class Plan:
@@ -125,15 +132,19 @@ class Plan:
 
     def part(self, on_redis_failure: str) -> Plan:
         """The limits whose scopes want this when Redis is away."""
-        if on_redis_failure not in self.parts:
-            part = Plan(())
-            part.limits = tuple(
+        part = self.parts.get(on_redis_failure)
+        if part is None:
+            limits = tuple(
                 limit
                 for limit in self.limits
                 if limit[0].on_redis_failure == on_redis_failure
             )
+            part = self
+            if limits != self.limits:
+                part = Plan(())
+                part.limits = limits
             self.parts[on_redis_failure] = part
-        return self.parts[on_redis_failure]
+        return part
 
 
 Group = tuple[str, Plan]  # an identity and what its hit must pass
@@ -145,16 +156,33 @@ def scope_named(name: str) -> Scope:
 
     Raises UnknownScope, InvalidRate or InvalidSetting.
     """
-    for rates in (
-        conf.THROTTLE_RATES,
-        getattr(settings, "REST_FRAMEWORK", {}).get("DEFAULT_THROTTLE_RATES", {}),
-        DEFAULT_RATES,
-    ):
+    for rates in _sources():
         if name in rates:
             return Scope.read(name, rates[name])
+    shown = repr(name)[:100]
+    if "/" in name:
+        raise UnknownScope(
+            f"{shown} is a rate and not the name of a scope: give it a name in "
+            "PERFGUARD['THROTTLE_RATES'], or make a Scope once with Scope.read()."
+        )
     raise UnknownScope(
-        f"PERFGUARD['THROTTLE_RATES'] has no rate for the scope {name!r}. "
+        f"PERFGUARD['THROTTLE_RATES'] has no rate for the scope {shown}. "
         "Add one, or None to leave it unlimited."
+    )
+
+
+def scope_names() -> list[str]:
+    """All scopes that have a rate, or None in place of one."""
+    return sorted({str(name) for rates in _sources() for name in rates})
+
+
+def _sources() -> tuple[Mapping[str, Any], ...]:
+    """Where rates are looked for, the first of them first."""
+    rest = getattr(settings, "REST_FRAMEWORK", {})
+    return (
+        conf.THROTTLE_RATES,
+        rest.get("DEFAULT_THROTTLE_RATES", {}),
+        DEFAULT_RATES,
     )
 
 

@@ -62,7 +62,9 @@ def _parse(text: str) -> Rate | None:
     if match is None:
         return None
     limit, count, word = match.groups()
-    unit = ALIASES.get(word) or (word if word in PERIODS else word.removesuffix("s"))
+    if len(word) > 2:
+        word = word.removesuffix("s")
+    unit = ALIASES.get(word, word)
     if unit not in PERIODS:
         return None
     rate = Rate(int(limit), int(count or 1) * PERIODS[unit])

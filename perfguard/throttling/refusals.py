@@ -33,7 +33,7 @@ class Refusals:
         return len(self._entries)
 
     def get(self, groups: Groups) -> Sequence[int] | None:
-        entry = self._entries.get(groups)
+        entry = self._entries.get(groups) if self._entries else None
         if entry is None:
             return None
         asked_at, until, reply = entry

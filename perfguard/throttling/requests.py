@@ -58,6 +58,11 @@ class Record:
     def answer_to(self, asked: Ask) -> Verdict | None:
         return self._answered.get((asked.identity, asked.scope.name))
 
+    @property
+    def unavailable(self) -> Verdict | None:
+        """The first verdict that refused for want of a store."""
+        return next((each for each in self.verdicts if each.unavailable), None)
+
     def refusing(self, asks: Sequence[Ask]) -> list[Window]:
         """The windows of the asks that have no room."""
         if self.refused is None:

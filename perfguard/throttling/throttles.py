@@ -12,6 +12,7 @@ from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from perfguard.conf import conf
 from perfguard.exceptions import InvalidSetting
 from perfguard.throttling.answers import header_fields
 from perfguard.throttling.gate import gate
@@ -77,8 +78,8 @@ class SimpleRateThrottle(BaseThrottle):
         if record.refused is None:
             return True
         self._refusing = record.refusing(asks)
-        if self._refusing and record.refused.unavailable:
-            raise ThrottleUnavailable(record.refused.retry_after)
+        if self._refusing and (away := record.unavailable):
+            raise ThrottleUnavailable(away.retry_after)
         return not self._refusing
 
     def wait(self) -> float | None:
@@ -199,10 +200,11 @@ class SignInThrottle(SimpleRateThrottle):
         named = isinstance(name, str | int | float) and not isinstance(name, bool)
         return account_identity(str(name)) if named else None
 
-    def reset_account(self, request: Request) -> None:
-        """Empty the window of the account that the body names."""
+    def signed_in(self, request: Request) -> None:
+        """To be called after a good sign-in: empties the account's window where
+        ``THROTTLE_SIGN_IN_RESET`` wants it. The address's window stays."""
         identity = self.get_identity(request, None)
-        if identity and self.scope:
+        if conf.THROTTLE_SIGN_IN_RESET and identity and self.scope:
             gate.reset(identity, self.scope)
 
 
@@ -213,14 +215,20 @@ def _http(request: Any) -> HttpRequest:
 def _asks_of_view(
     request: Request, view: Any, first: SimpleRateThrottle, asks: list[Ask]
 ) -> list[Ask]:
-    """What the view's other throttles will ask, after what the first one asks."""
+    """What the view's other throttles will ask, after what the first one asks.
+
+    Not those with an ``allow_request`` of their own, which may let a request pass
+    without asking.
+    """
     if not hasattr(view, "get_throttles"):
         return asks
+    usual = SimpleRateThrottle.allow_request
     others = [
         each
         for throttle in view.get_throttles()
         if isinstance(throttle, SimpleRateThrottle)
         and type(throttle) is not type(first)
+        and type(throttle).allow_request is usual
         for each in throttle.asks(request, view)
     ]
     return asks + others

@@ -5,7 +5,9 @@ It knows views by their attributes, so that it needs no DRF.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from django.urls import URLPattern, get_resolver
 
 from perfguard.conf import given
 from perfguard.exceptions import InvalidSetting
+from perfguard.throttling.paths import PathRule
 from perfguard.throttling.plans import Scope, scope_named
 
 # Names of scopes, left on a view by the decorator.
@@ -35,49 +38,69 @@ class Throttled:
 
 def throttled_views(urlconf: str | None = None) -> list[Throttled]:
     """Each view once, whatever number of patterns lead to it."""
-    views = {_name(view): view for view in _views(get_resolver(urlconf).url_patterns)}
-    return [_read(name, view) for name, view in views.items()]
+    found: dict[str, Throttled] = {}
+    for route, view in _views(get_resolver(urlconf).url_patterns, "/"):
+        throttled = _read(route, view)
+        found.setdefault(repr(throttled), throttled)
+    return list(found.values())
 
 
-def _views(patterns: Any) -> Iterator[Any]:
-    for pattern in patterns:
-        if isinstance(pattern, URLPattern):
-            yield pattern.callback
+def _views(patterns: Any, start: str) -> Iterator[tuple[str, Any]]:
+    for each in patterns:
+        route = start + str(each.pattern)
+        if isinstance(each, URLPattern):
+            yield route, each.callback
         else:
-            yield from _views(pattern.url_patterns)
+            yield from _views(each.url_patterns, route)
 
 
 def _name(view: Any) -> str:
     kind = _class(view) or view
-    name = getattr(kind, "__qualname__", type(kind).__qualname__)
-    return f"{kind.__module__}.{name}"
+    # DRF gives the class that it makes of a function that function's name.
+    name = getattr(kind, "__name__", type(kind).__name__)
+    return f"{getattr(kind, '__module__', '')}.{name}"
 
 
 def _class(view: Any) -> Any:
     return getattr(view, "cls", None) or getattr(view, "view_class", None)
 
 
-def _read(name: str, view: Any) -> Throttled:
-    classes = list(getattr(_class(view), "throttle_classes", ()))
+def _read(route: str, view: Any) -> Throttled:
+    options = getattr(view, "initkwargs", None) or {}
+    kind = _class(view)
+    classes = options.get("throttle_classes", getattr(kind, "throttle_classes", ()))
     ours = [each for each in classes if hasattr(each, "asks")]
-    scopes = [*getattr(view, SCOPES_ATTRIBUTE, ()), *_scopes_of_paths()]
+    scopes = list(getattr(view, SCOPES_ATTRIBUTE, ()))
     # A rate that was written at the view itself is no name.
     errors = [_error_of_name(scope) for scope in scopes if "/" not in scope]
     for each in ours:
-        scope = each.scope or getattr(_class(view), getattr(each, "scope_attr", ""), "")
-        if scope:
+        for scope in _scopes(each, kind, options):
             scopes.append(scope)
             errors.append(_error(each, scope))
     foreign = [each.__qualname__ for each in classes if ours and each not in ours]
-    return Throttled(name, tuple(scopes), tuple(foreign), tuple(filter(None, errors)))
+    scopes += _scopes_of_paths(route)
+    return Throttled(
+        _name(view), tuple(scopes), tuple(foreign), tuple(filter(None, errors))
+    )
 
 
-def _scopes_of_paths() -> list[str]:
-    # A path may match any view; a scope that a view counts too is a mistake in all.
-    paths = given().get("THROTTLE_PATHS", ())
-    found = [
-        rule["scope"] for rule in paths if isinstance(rule, dict) and "scope" in rule
-    ]
+def _scopes(throttle: Any, kind: Any, options: Any) -> list[str]:
+    attribute = getattr(throttle, "scope_attr", "")
+    named = options.get(attribute, getattr(kind, attribute, "")) if attribute else ""
+    found = [throttle.scope or named, getattr(throttle, "address_scope", "")]
+    return [scope for scope in found if scope]
+
+
+def _scopes_of_paths(route: str) -> list[str]:
+    """Scopes of the path rules that match the route, its parameters filled in."""
+    path = re.sub(r"<[^>]*>", "1", route)
+    values = given().get("THROTTLE_PATHS", ())
+    found = []
+    for value in values if isinstance(values, list | tuple) else ():
+        with suppress(InvalidSetting):
+            rule = PathRule.read(value)
+            if rule.path.search(path):
+                found.append(rule.scope)
     return list(dict.fromkeys(found))
 
 

@@ -62,6 +62,11 @@ class Verdict:
         self._windows: tuple[Window, ...] | None = None
 
     @property
+    def told(self) -> bool:
+        """Whether it says something about a client's limits."""
+        return self.source != NOWHERE or self.unavailable
+
+    @property
     def windows(self) -> tuple[Window, ...]:
         if self._windows is None:
             self._windows = tuple(self._read())

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from perfguard.conf import DEFAULT_RATES, conf
 from perfguard.exceptions import InvalidSetting
+from perfguard.redis.client import get_client
 from perfguard.throttling.gate import gate
 from perfguard.throttling.identity import account_identity
+from perfguard.throttling.plans import scope_names
 from perfguard.throttling.windows import REDIS
 
 
@@ -41,7 +42,12 @@ class Command(BaseCommand):
         identity = options["identity"]
         if options["account"]:
             identity = account_identity(identity)
-        scopes = options["scopes"] or sorted({*DEFAULT_RATES, *conf.THROTTLE_RATES})
+        elif ":" not in identity:
+            raise CommandError(
+                f"{identity!r} is no identity: write 'user:42' or 'ip:203.0.113.7', or "
+                "add --account for the name that an account signs in with."
+            )
+        scopes = options["scopes"] or scope_names()
         try:
             act = self._show if options["action"] == "show" else self._reset
             act(identity, scopes)
@@ -60,6 +66,6 @@ class Command(BaseCommand):
             )
 
     def _reset(self, identity: str, scopes: list[str]) -> None:
-        if not gate.reset(identity, *scopes):
-            raise CommandError("Redis is away: nothing was reset.")
+        if get_client() is None or not gate.reset(identity, *scopes):
+            raise CommandError("Redis is away or not configured: nothing was reset.")
         self.stdout.write(f"Emptied {', '.join(scopes)} of {identity}.")
