@@ -32,7 +32,6 @@ $(VENV)/.dev: requirements.txt requirements-test.txt requirements-dev.txt pyproj
 install: $(VENV)/.run ## install what the project runs on
 
 run: $(VENV)/.run ## migrate, make the demo accounts, and serve on PORT
-	@mkdir -p staticfiles
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@echo
 	@echo "perfguard demo     http://127.0.0.1:$(PORT)/api/docs   admin: http://127.0.0.1:$(PORT)/admin/"

@@ -58,11 +58,15 @@ def secret_key(path: Path) -> str:
     """``SECRET_KEY``, else one that is made once and kept in a file of the user's."""
     if value := text("SECRET_KEY"):
         return value
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text()
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"SECRET_KEY is not set, and none can be kept in {path}: {error.strerror}."
+        ) from error
     with os.fdopen(descriptor, "w") as file:
         key = secrets.token_urlsafe(50)
         file.write(key)

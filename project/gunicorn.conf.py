@@ -5,14 +5,18 @@ Without Redis each process would keep limits of its own, so that one process run
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
 from project import env
 
+ROOT = Path(__file__).resolve().parent.parent
 MOST_WORKERS = 16
 
 
@@ -48,6 +52,13 @@ accesslog = env.text("ACCESS_LOG") or None
 
 
 def on_starting(server: object) -> None:
+    """A WSGI server runs no system checks by itself: a mistake would be a 500."""
+    with contextlib.suppress(OSError):  # on a read-only disk it was made before
+        (ROOT / "staticfiles").mkdir(exist_ok=True)
+    check = [sys.executable, str(ROOT / "manage.py"), "check", "--fail-level", "ERROR"]
+    done = subprocess.run(check, capture_output=True, text=True)  # noqa: S603
+    if done.returncode:
+        raise SystemExit(done.stderr)
     if env.text("WEB_CONCURRENCY") not in {"", "1"} and workers == 1:
         logging.getLogger("gunicorn.error").warning(
             "WEB_CONCURRENCY is ignored: without REDIS_URL each process would keep "

@@ -159,10 +159,15 @@ if REDIS_URL and not _sentinels and not _cluster:
 PERFGUARD = {
     "REDIS_URL": REDIS_URL,
     "REDIS_SENTINELS": _sentinels,
+    "REDIS_SENTINEL_USERNAME": env.text("REDIS_SENTINEL_USERNAME"),
+    "REDIS_SENTINEL_PASSWORD": env.text("REDIS_SENTINEL_PASSWORD"),
     "REDIS_CLUSTER": _cluster,
     "REDIS_KEY_PREFIX": env.text("REDIS_KEY_PREFIX", "perfguard"),
     "REDIS_CONNECT_TIMEOUT": env.number("REDIS_SOCKET_CONNECT_TIMEOUT", 0.1),
+    "REDIS_READ_TIMEOUT": env.number("REDIS_SOCKET_TIMEOUT", 0.1),
     "TRUSTED_PROXIES": env.items("TRUSTED_PROXIES"),
+    "CLIENT_IP_HEADER": env.text("CLIENT_IP_HEADER", "X-Forwarded-For"),
+    "THROTTLE_HEADERS": env.items("THROTTLE_HEADERS") or ["ietf"],
     "THROTTLE_RATES": {
         "sign_in": "15/3 minutes",
         "sign_in_address": "100/3 minutes",

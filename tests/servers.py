@@ -251,6 +251,9 @@ class Gunicorn:
     def start(self) -> Gunicorn:
         self.manage("migrate", "--verbosity", "0")
         self.manage("demo_data")
+        return self.serve()
+
+    def serve(self) -> Gunicorn:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "-c", "project/gunicorn.conf.py"],

@@ -5,6 +5,7 @@ from django.core.checks import run_checks
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import path
+from rest_framework.decorators import api_view, throttle_classes
 from rest_framework.throttling import UserRateThrottle as PlainThrottle
 from rest_framework.views import APIView
 
@@ -13,6 +14,7 @@ from perfguard.throttling.decorators import throttle
 from perfguard.throttling.throttles import (
     AnonRateThrottle,
     ScopedRateThrottle,
+    SignInThrottle,
     UserRateThrottle,
 )
 
@@ -136,6 +138,10 @@ def test_a_wrong_rate_of_drf_counts_where_perfguard_throttles():
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["a:1"], "REDIS_CLUSTER": True},
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["a:b"]},
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": [""]},
+        {"REDIS_URL": "redis://x:port/0"},
+        {"REDIS_URL": "redis://x?nonsense=1"},
+        {"REDIS_URL": "redis://x?ssl_cert_reqs=none"},
+        {"REDIS_URL": "redis://x?nonsense=1", "REDIS_CLUSTER": True},
     ],
 )
 def test_a_redis_that_cannot_be(perfguard, values):
@@ -239,6 +245,25 @@ class Good(APIView):
     throttle_classes = (Own, UserRateThrottle)
 
 
+class Misspelt(APIView):
+    class Own(SignInThrottle):
+        address_scope = "nowhere"
+
+    throttle_classes = (Own,)
+
+
+@api_view()
+@throttle_classes([AnonRateThrottle])
+def without_rate(request):
+    return HttpResponse("ok")
+
+
+@api_view()
+@throttle_classes([UserRateThrottle])
+def with_rate(request):
+    return HttpResponse("ok")
+
+
 @throttle("user")
 @throttle("user", "1/minute")
 def plain(request):
@@ -260,12 +285,43 @@ def unknown(request):
         (Good.as_view(), []),
         (plain, ["perfguard.W103"]),
         (unknown, ["perfguard.E007"]),
+        (Good.as_view(throttle_classes=Twice.throttle_classes), []),
+        (Good.as_view(throttle_classes=[Wrong.Own]), ["perfguard.E007"]),
+        (Misspelt.as_view(), ["perfguard.E007"]),
     ],
 )
 def test_throttles_of_views(perfguard, monkeypatch, view, expected):
     monkeypatch.setattr(f"{__name__}.urlpatterns", [path("", view)])
     perfguard(THROTTLE_RATES={"user": "10/minute"})
     assert ids() == expected
+
+
+def test_functions_of_one_module_are_views_of_their_own(perfguard, monkeypatch):
+    views = [path("a", without_rate), path("b", with_rate)]
+    monkeypatch.setattr(f"{__name__}.urlpatterns", views)
+    perfguard(THROTTLE_RATES={"user": "10/minute"})
+    (error,) = found()
+    assert error.id == "perfguard.E007"
+    assert "without_rate" in error.msg
+
+
+def test_a_path_rule_that_meets_no_such_view_is_no_fault(perfguard, monkeypatch):
+    monkeypatch.setattr(
+        f"{__name__}.urlpatterns", [path("notes/<int:pk>", Good.as_view())]
+    )
+    rates = {"THROTTLE_RATES": {"user": "10/minute"}}
+    perfguard(**rates, THROTTLE_PATHS=[{"path": "^/admin/", "scope": "user"}])
+    assert ids() == []
+    perfguard(**rates, THROTTLE_PATHS=[{"path": r"^/notes/\d+$", "scope": "user"}])
+    assert ids() == ["perfguard.W103"]
+
+
+def test_a_scope_that_would_refuse_and_no_redis(perfguard):
+    rates = {"pay": {"rate": "1/minute", "on_redis_failure": "refuse"}}
+    perfguard(THROTTLE_RATES=rates)
+    assert ids() == ["perfguard.W106"]
+    perfguard(REDIS_URL="redis://localhost")
+    assert ids() == []
 
 
 def test_a_scope_of_a_path_and_of_a_view(perfguard, monkeypatch):

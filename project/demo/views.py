@@ -12,7 +12,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 from rest_framework_simplejwt.tokens import RefreshToken
 
-from perfguard.conf import conf
 from perfguard.throttling.throttles import AnonRateThrottle, SignInThrottle
 from project.demo.models import Note, User
 from project.demo.serializers import (
@@ -41,8 +40,7 @@ class SignInView(APIView):
         )
         if not isinstance(user, User):
             raise AuthenticationFailed("E-mail address or password is wrong.")
-        if conf.THROTTLE_SIGN_IN_RESET:
-            SignInThrottle().reset_account(request)
+        SignInThrottle().signed_in(request)
         refresh = RefreshToken.for_user(user)
         access = refresh.access_token
         body = {

@@ -104,7 +104,7 @@ def _away_lines(site):
 
 
 def _back_lines(site):
-    return site.gunicorn.log.read_text().count("is back.")
+    return site.gunicorn.log.read_text().count("is back after")
 
 
 def test_without_redis_one_process_keeps_the_limits(small_site):
@@ -127,6 +127,16 @@ def test_the_probes_answer(small_site):
 
 
 @pytest.mark.parametrize(
+    "mistake",
+    [{"TRUSTED_PROXIES": "everybody"}, {"REDIS_URL": "redis://localhost:port"}],
+)
+def test_a_wrong_setting_is_met_at_the_start(tmp_path, mistake):
+    gunicorn = Gunicorn(tmp_path / "db.sqlite3", **mistake)
+    with pytest.raises(RuntimeError, match=next(iter(mistake))):
+        gunicorn.serve()
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
         ("THREAD_POOL_SIZE", "many"),
@@ -140,4 +150,4 @@ def test_a_bad_value_is_refused_by_its_name(tmp_path, name, value):
         tmp_path / "db.sqlite3", **{name: value, "REDIS_URL": "redis://x"}
     )
     with pytest.raises(RuntimeError, match=f"{name}='{value}': use a whole number"):
-        gunicorn.start()
+        gunicorn.serve()

@@ -10,7 +10,6 @@ from django.test import RequestFactory
 from perfguard.health import middleware, probes
 from perfguard.health.middleware import HealthMiddleware
 from perfguard.health.probes import Bounded, ProbeFailed
-from perfguard.throttling.gate import gate
 
 rf = RequestFactory()
 
@@ -92,6 +91,19 @@ def test_a_database_that_hangs_is_503_and_takes_one_thread(perfguard):
 def test_redis_away_is_told_and_no_reason_to_stop(serve, perfguard, monkeypatch):
     monkeypatch.setitem(middleware.PATHS, "/ready", {"redis": probes.check_redis})
     perfguard(REDIS_URL="redis://127.0.0.1:1/0", THROTTLE_RATES={"api": "1/m"})
-    assert ask(serve, "/ready") == (200, b'{"status": true, "redis": "ok"}')
-    gate.hit("user:1", "api")
     assert ask(serve, "/ready") == (200, b'{"status": true, "redis": "away"}')
+
+
+def test_redis_is_asked_and_not_only_remembered(
+    serve, perfguard, monkeypatch, own_redis
+):
+    monkeypatch.setitem(middleware.PATHS, "/ready", {"redis": probes.check_redis})
+    perfguard(REDIS_URL=own_redis.url, REDIS_PROBE_INTERVAL=0.02)
+    assert ask(serve, "/ready") == (200, b'{"status": true, "redis": "ok"}')
+    own_redis.kill()
+    assert ask(serve, "/ready") == (200, b'{"status": true, "redis": "away"}')
+
+
+def test_redis_is_not_named_where_none_is_set(serve, monkeypatch):
+    monkeypatch.setitem(middleware.PATHS, "/ready", {"redis": probes.check_redis})
+    assert ask(serve, "/ready") == (200, b'{"status": true}')

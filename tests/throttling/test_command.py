@@ -55,7 +55,13 @@ def test_redis_away_is_said(perfguard, action):
         call_command("perfguard_throttle", action, "user:1")
 
 
-def test_memory_alone_cannot_be_shown(perfguard):
+@pytest.mark.parametrize("action", ["show", "reset"])
+def test_memory_alone_is_out_of_reach(perfguard, action):
     perfguard()
     with pytest.raises(CommandError, match="not configured"):
-        call_command("perfguard_throttle", "show", "user:1")
+        call_command("perfguard_throttle", action, "user:1")
+
+
+def test_what_is_no_identity_is_explained(on_redis):
+    with pytest.raises(CommandError, match="--account"):
+        call_command("perfguard_throttle", "show", "a@example.com")

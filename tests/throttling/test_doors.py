@@ -8,12 +8,14 @@ import json
 import pytest
 from django.http import HttpResponse
 from django.test import RequestFactory
+from django.utils.decorators import method_decorator
+from django.views import View
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.throttling import AnonRateThrottle as PlainThrottle
 from rest_framework.views import APIView
 
-from perfguard.exceptions import InvalidRate, InvalidSetting
+from perfguard.exceptions import InvalidRate, InvalidSetting, UnknownScope
 from perfguard.signals import throttle_decided
 from perfguard.throttling.decorators import throttle
 from perfguard.throttling.gate import gate, group
@@ -22,6 +24,7 @@ from perfguard.throttling.requests import recorded
 from perfguard.throttling.throttles import (
     AnonRateThrottle,
     ScopedRateThrottle,
+    SignInThrottle,
     SimpleRateThrottle,
     UserRateThrottle,
 )
@@ -218,6 +221,8 @@ def test_a_views_refusal_becomes_problem_details_where_accepted(serve, perfguard
     refused = ask()
     assert refused.headers["Content-Type"] == "application/problem+json"
     assert refused.headers["Retry-After"] == "60"
+    assert refused.headers["Allow"] == "GET, HEAD, OPTIONS"
+    assert json.loads(refused.content)["violated-policies"] == ["anon"]
 
 
 def test_a_scope_counts_once_for_a_request(serve, perfguard):
@@ -420,3 +425,95 @@ def test_throttling_switched_off_never_limits(perfguard):
     perfguard(THROTTLE_ENABLED=False, THROTTLE_RATES={"anon": "1/minute"})
     assert statuses(lambda: get(drf_view(AnonRateThrottle)), 5) == [200] * 5
     assert gate.remaining("ip:127.0.0.1", "anon") == 1
+
+
+def test_a_throttle_with_an_allow_request_of_its_own_is_asked_by_itself(perfguard):
+    class Posts(UserRateThrottle):
+        scope = "posts"
+
+        def allow_request(self, request, view):
+            return request.method == "GET" or super().allow_request(request, view)
+
+    perfguard(THROTTLE_RATES={"anon": "5/minute", "posts": "1/minute"})
+    view = drf_view(AnonRateThrottle, Posts)
+    assert statuses(lambda: get(view), 7) == [200] * 5 + [429] * 2
+    assert gate.remaining("ip:127.0.0.1", "posts") == 1
+
+
+def test_nothing_decided_is_nothing_told(perfguard):
+    perfguard(THROTTLE_RATES={"anon": None, "user": "2/minute"})
+    assert "RateLimit" not in get(drf_view(AnonRateThrottle)).headers
+    both = get(drf_view(AnonRateThrottle, UserRateThrottle))
+    assert both.headers["RateLimit"] == '"user";r=1;t=60'
+    perfguard(THROTTLE_ENABLED=False)
+    assert "RateLimit" not in get(drf_view(UserRateThrottle)).headers
+
+
+def test_a_scope_that_allows_without_redis_tells_nothing(perfguard):
+    perfguard(
+        REDIS_URL="redis://127.0.0.1:1/0",
+        THROTTLE_RATES={
+            "anon": {"rate": "1/minute", "on_redis_failure": "allow"},
+            "user": "2/minute",
+        },
+    )
+    assert "RateLimit" not in get(drf_view(AnonRateThrottle)).headers
+    both = get(drf_view(AnonRateThrottle, UserRateThrottle))
+    assert both.headers["RateLimit"] == '"user";r=1;t=60'
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_good_sign_in_empties_the_window_where_that_is_wanted(perfguard, reset):
+    perfguard(THROTTLE_SIGN_IN_RESET=reset)
+
+    class SignIn(APIView):
+        authentication_classes = permission_classes = ()
+        throttle_classes = (SignInThrottle,)
+
+        def post(self, request):
+            SignInThrottle().signed_in(request)
+            return Response({})
+
+    def ask():
+        return SignIn.as_view()(arf.post("/", {"email": "a@b.c"}, format="json"))
+
+    last = 200 if reset else 429
+    assert statuses(ask, 16) == [200] * 15 + [last]
+
+
+def test_a_class_of_async_views_is_throttled_on_the_loop():
+    @method_decorator(throttle("1/minute"), name="dispatch")
+    class Later(View):
+        async def get(self, request):
+            return HttpResponse("ok")
+
+    async def ask():
+        view = Later.as_view()
+        return [(await view(rf.get("/"))).status_code for _ in range(2)]
+
+    assert asyncio.run(ask()) == [200, 429]
+
+
+def test_a_class_of_views_is_throttled():
+    @method_decorator(throttle("1/minute"), name="dispatch")
+    class Now(View):
+        def get(self, request):
+            return HttpResponse("ok")
+
+    assert statuses(lambda: Now.as_view()(rf.get("/")), 2) == [200, 429]
+
+
+def test_a_refusal_varies_by_what_is_accepted():
+    view = view_of("1/minute")
+    view(rf.get("/"))
+    assert view(rf.get("/")).headers["Vary"] == "Accept"
+
+
+def test_a_rate_in_place_of_a_scope_is_explained():
+    with pytest.raises(UnknownScope, match="is a rate and not the name"):
+        gate.hit("user:1", "5/minute")
+
+
+def test_an_empty_identity_passes():
+    view = view_of("1/minute", by=lambda request: "")
+    assert statuses(lambda: view(rf.get("/")), 3) == [200] * 3

@@ -18,6 +18,8 @@ from perfguard.throttling.rates import Rate
         ("15/3m", 15, 180),
         ("15/180s", 15, 180),
         ("7/min", 7, 60),
+        ("7/mins", 7, 60),
+        ("7/2 hrs", 7, 7200),
         ("2/day", 2, 86400),
         ("2/d", 2, 86400),
         ("9/2 weeks", 9, 1209600),
@@ -30,16 +32,17 @@ def test_rates_are_read(text, limit, period):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "10", "10/", "/minute", "10/fortnight", "10/month", "-1/m", "1e9/s", "10/0s"]
-    + ["0/m", "1.5/m", "10/-1s", "10/m/m", "10/ss", "١٠/m", "10/ｍ", "10/400 days"]
-    + [
-        "9999999999/m",
-        "10\x00/m",
-        "10/m\n10/m",
-        "9" * 100_000 + "/m",
-        None,
-        10,
-        b"1/m",
+    [
+        *("", "10", "10/", "/minute", "10/fortnight", "10/month", "-1/m", "1e9/s"),
+        *("10/0s", "0/m", "1.5/m", "10/-1s", "10/m/m", "10/ss", "١٠/m", "10/ｍ"),
+        *(
+            "10/400 days",
+            "9999999999/m",
+            "10\x00/m",
+            "10/m\n10/m",
+            "9" * 100_000 + "/m",
+        ),
+        *(None, 10, b"1/m"),
     ],
 )
 def test_other_text_is_refused_with_what_is_allowed(text):
