@@ -66,7 +66,18 @@ class Endpoint:
         keys in several slots raise SlotsDiffer.
         """
         try:
-            return self._call(script, command, asking)
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return self._exchange(self._connect(), script, command, asking)
+            try:
+                return self._exchange(connection, script, command, asking)
+            except ConnectionError:
+                # The server may have closed an idle connection, or have been
+                # restarted: that is no reason to give up on it. Its siblings are
+                # as stale. A time-out is another matter, and not tried again.
+                self._drop_idle()
+                return self._exchange(self._connect(), script, command, asking)
         except ClusterCrossSlotError as error:
             raise SlotsDiffer(str(error)) from error
         except ABOUT_SLOTS:
@@ -91,20 +102,6 @@ class Endpoint:
         self.circuit.end()
         self._drop_idle()
         self._pool.disconnect()
-
-    def _call(self, script: Script, command: bytes, asking: bool) -> Any:
-        try:
-            connection = self._idle.pop()
-        except IndexError:
-            return self._exchange(self._connect(), script, command, asking)
-        try:
-            return self._exchange(connection, script, command, asking)
-        except ConnectionError:
-            # The server may have closed an idle connection, or have been
-            # restarted: that is no reason to give up on it. Its siblings are
-            # as stale. A time-out is another matter, and not tried again.
-            self._drop_idle()
-            return self._exchange(self._connect(), script, command, asking)
 
     def _connect(self) -> Any:
         return self._pool.get_connection()

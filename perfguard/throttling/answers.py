@@ -27,14 +27,15 @@ def header_fields(verdicts: Sequence[Verdict]) -> dict[str, str]:
     "legacy", ``X-RateLimit-*`` of the window that will refuse first."""
     fields: dict[str, str] = {}
     wanted = conf.THROTTLE_HEADERS
-    # Where nothing was decided, by a store or for want of one, nothing is told.
-    verdicts = [each for each in verdicts if each.groups and each.told]
-    if "ietf" in wanted and (states := [_state(each) for each in verdicts]):
+    verdicts = [each for each in verdicts if each.told]
+    if not verdicts:
+        return fields
+    if "ietf" in wanted:
+        states = [_state(each) for each in verdicts]
         fields["RateLimit-Policy"] = ", ".join([policy for policy, _ in states])
         fields["RateLimit"] = ", ".join([state for _, state in states])
     if "legacy" in wanted:
-        windows = [window for verdict in verdicts for window in verdict.windows]
-        fields |= _legacy_fields(windows) if windows else {}
+        fields |= _legacy_fields([each for it in verdicts for each in it.windows])
     return fields
 
 

@@ -96,7 +96,13 @@ class Gate:
     def decide(self, groups: Groups) -> Verdict:
         """As ``hit``, for several identities at once: all allow it, or none counts."""
         groups = limited(groups)
-        verdict = self._at_once(groups) or self._ask(groups)
+        reply = self.refusals.get(groups)
+        if reply is not None:
+            verdict = Verdict(groups, reply, REFUSALS)
+        elif (store := self._reachable(groups)) is not None:
+            verdict = self._ask(store, groups)
+        else:
+            verdict = self._without_redis(groups)
         if throttle_decided.receivers:
             self._tell(verdict)
         return verdict
@@ -104,28 +110,13 @@ class Gate:
     async def adecide(self, groups: Groups) -> Verdict:
         """The same; it takes a thread only where an answer of Redis is waited for."""
         groups = limited(groups)
-        verdict = self._at_once(groups)
-        if verdict is None:
-            verdict = await sync_to_async(self._ask, thread_sensitive=False)(groups)
-        if throttle_decided.receivers:
-            self._tell(verdict)
-        return verdict
+        if self.refusals.get(groups) is None and self._reachable(groups) is not None:
+            return await sync_to_async(self.decide, thread_sensitive=False)(groups)
+        return self.decide(groups)
 
-    def _at_once(self, groups: Groups) -> Verdict | None:
-        """The verdict where no answer of Redis has to be waited for."""
-        reply = self.refusals.get(groups)
-        if reply is not None:
-            return Verdict(groups, reply, REFUSALS)
-        if self._reachable(groups) is None:
-            return self._without_redis(groups)
-        return None
-
-    def _ask(self, groups: Groups) -> Verdict:
-        store = self._store()
+    def _ask(self, store: RedisWindowStore, groups: Groups) -> Verdict:
         asked_at = self.refusals.clock()
         try:
-            if store is None:  # the settings changed on the way here
-                return self._without_redis(groups)
             reply = self._ask_redis(store, groups)
         except RedisUnavailable:
             return self._without_redis(groups)

@@ -28,10 +28,15 @@ class RedisWindowStore:
 
     def hit(self, groups: Sequence[Group]) -> Sequence[int]:
         """Raises RedisUnavailable, or SlotsDiffer for groups of several slots."""
-        return self._ask(groups, b"1")
+        if len(groups) == 1 and self._clock is None:
+            command = self._packed(*groups[0])
+        else:
+            command = self._command(groups, b"1")
+        return cast("Sequence[int]", self.client.call(groups[0][0], WINDOW, command))
 
     def peek(self, groups: Sequence[Group]) -> Sequence[int]:
-        return self._ask(groups, b"0")
+        command = self._command(groups, b"0")
+        return cast("Sequence[int]", self.client.call(groups[0][0], WINDOW, command))
 
     def reset(self, identity: str, plan: Plan) -> None:
         keys = [self.key(identity, scoped.suffix) for scoped, _ in plan.limits]
@@ -42,13 +47,6 @@ class RedisWindowStore:
         text = f"{self._prefix}:{{{identity}}}:{suffix}"
         return text.encode(errors="surrogatepass")
 
-    def _ask(self, groups: Sequence[Group], counting: bytes) -> Sequence[int]:
-        if len(groups) == 1 and self._clock is None and counting == b"1":
-            command = self._packed(*groups[0])
-        else:
-            command = self._command(groups, counting)
-        return cast("Sequence[int]", self.client.call(groups[0][0], WINDOW, command))
-
     def _packed(self, identity: str, plan: Plan) -> bytes:
         """The usual command: all but the identity was packed when it was first used."""
         template = plan.templates.get(self._prefix)
@@ -57,9 +55,9 @@ class RedisWindowStore:
         form, overhead = template
         tag = identity.encode(errors="surrogatepass")
         size = len(tag)
-        values: list[int | bytes] = []
-        for extra in overhead:
-            values += (size + extra, tag)
+        if len(overhead) == 1:
+            return cast("bytes", form % (size + overhead[0], tag))
+        values = [each for extra in overhead for each in (size + extra, tag)]
         return cast("bytes", form % tuple(values))
 
     def _template(self, plan: Plan) -> tuple[bytes, list[int]]:

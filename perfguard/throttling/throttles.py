@@ -220,7 +220,12 @@ def _asks_of_view(
     Not those with an ``allow_request`` of their own, which may let a request pass
     without asking.
     """
-    if not hasattr(view, "get_throttles"):
+    listed = getattr(type(view), "get_throttles", None)
+    # DRF's own lists throttle_classes; one of them has no others to ask for.
+    if listed is None or (
+        listed.__qualname__ == "APIView.get_throttles"
+        and len(view.throttle_classes) == 1
+    ):
         return asks
     usual = SimpleRateThrottle.allow_request
     others = [

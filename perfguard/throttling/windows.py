@@ -44,7 +44,15 @@ class Verdict:
     when they are asked for, as few requests ask.
     """
 
-    __slots__ = ("_windows", "allowed", "groups", "reply", "source", "unavailable")
+    __slots__ = (
+        "_windows",
+        "allowed",
+        "groups",
+        "reply",
+        "source",
+        "told",
+        "unavailable",
+    )
 
     def __init__(
         self,
@@ -59,12 +67,9 @@ class Verdict:
         self.source = source
         self.unavailable = unavailable  # refused because no store could answer
         self.allowed = reply[0] == 1
+        # Whether it says anything about a client's limits.
+        self.told = bool(groups) and (source is not NOWHERE or unavailable)
         self._windows: tuple[Window, ...] | None = None
-
-    @property
-    def told(self) -> bool:
-        """Whether it says something about a client's limits."""
-        return self.source != NOWHERE or self.unavailable
 
     @property
     def windows(self) -> tuple[Window, ...]:
