@@ -119,6 +119,11 @@ def _redis() -> Iterator[tuple[str, str | None]]:
             "PERFGUARD has REDIS_SENTINELS or REDIS_CLUSTER, but no REDIS_URL.",
             "For Sentinel the URL's host is the name of the service.",
         )
+    if {"{", "}"} & set(conf.REDIS_KEY_PREFIX):
+        yield (
+            f"PERFGUARD['REDIS_KEY_PREFIX'] is {conf.REDIS_KEY_PREFIX!r}.",
+            "Leave braces out: they say which part of a key chooses its slot.",
+        )
     for text in conf.REDIS_SENTINELS:
         try:
             sentinel_address(text)

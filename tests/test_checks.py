@@ -138,6 +138,7 @@ def test_a_wrong_rate_of_drf_counts_where_perfguard_throttles():
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["a:1"], "REDIS_CLUSTER": True},
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["a:b"]},
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": [""]},
+        {"REDIS_URL": "redis://x", "REDIS_KEY_PREFIX": "{x}"},
         {"REDIS_URL": "redis://x:port/0"},
         {"REDIS_URL": "redis://x?nonsense=1"},
         {"REDIS_URL": "redis://x?ssl_cert_reqs=none"},

@@ -191,12 +191,14 @@ def limited(groups: Groups) -> Groups:
 
 
 def fit(identity: str) -> str:
+    """The identity, or a digest of one that is long or would end the hash tag of its
+    keys, so that they lay in other slots than its own. ValueError for an empty one."""
     if not identity:
         raise ValueError("An identity must not be empty.")
-    if len(identity) <= LONGEST_IDENTITY:
+    if len(identity) <= LONGEST_IDENTITY and "}" not in identity:
         return identity
     digest = blake2b(identity.encode(errors="surrogatepass"), digest_size=16)
-    return f"long:{digest.hexdigest()}"
+    return f"digest:{digest.hexdigest()}"
 
 
 def _look_then_count(store: RedisWindowStore, groups: Groups) -> list[int]:

@@ -45,7 +45,8 @@ def account_identity(name: str) -> str:
     space around, compatibility forms (NFKC), case. The name itself goes nowhere: the
     identity holds an HMAC-SHA-256 of it under ``SECRET_KEY``.
     """
-    folded = normalize("NFKC", name[:LONGEST_ACCOUNT]).strip()
+    # White space first, or enough of it would push the name out of what is looked at.
+    folded = normalize("NFKC", name.strip()[:LONGEST_ACCOUNT]).strip()
     # Upper case first: it joins letters such as the dotless i with the plain ones,
     # as UPPER() of a database does (CVE-2019-19844).
     folded = normalize("NFKC", folded.upper().casefold()).strip()

@@ -8,6 +8,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from heapq import heappop, heappush
 
 from perfguard.conf import conf
 from perfguard.throttling.plans import Group, Plan, ScopedRate
@@ -70,8 +71,9 @@ class Log:
         return self.total - self.befores[self.first]
 
     def add(self, now: int, cost: int, limit: int) -> None:
+        cost = min(cost, limit)  # more would fill it no more
         if self.befores is None:
-            for _ in range(min(cost, limit)):
+            for _ in range(cost):
                 self.stamps.append(now)
             # Of refused hits that are counted, the newest decide.
             self.first = max(self.first, len(self.stamps) - limit)
@@ -114,42 +116,61 @@ class Log:
         self.first = 0
 
 
+Key = tuple[str, str]  # an identity and the suffix of a window
+
+
 class Shard:
     """A share of the windows. Those that refuse are evicted last, so that churn
-    frees nobody; of the others the least recently used goes first."""
+    frees nobody, and the soonest to be free among them first; of the others the
+    least recently used goes first."""
 
-    __slots__ = ("full", "lock", "open", "size")
+    __slots__ = ("_free", "full", "lock", "open", "size")
 
     def __init__(self, size: int) -> None:
         self.lock = threading.Lock()
         self.size = size
-        self.open: OrderedDict[tuple[str, str], Log] = OrderedDict()
-        self.full: OrderedDict[tuple[str, str], Log] = OrderedDict()
+        self.open: OrderedDict[Key, Log] = OrderedDict()
+        self.full: dict[Key, Log] = {}
+        self._free: list[tuple[int, Key]] = []  # a heap: when a full window empties
 
-    def get(self, key: tuple[str, str]) -> Log | None:
+    def get(self, key: Key) -> Log | None:
         return self.open.get(key) or self.full.get(key)
 
-    def put(self, key: tuple[str, str], log: Log, *, full: bool, now: int) -> None:
-        home = self.full if full else self.open
-        if log.is_full is not full:
-            (self.open if full else self.full).pop(key, None)
-            log.is_full = full
-        home[key] = log
-        if not full:
-            home.move_to_end(key)
+    def put(self, key: Key, log: Log, *, full: bool, now: int) -> None:
+        if full:
+            self.open.pop(key, None)
+            self.full[key] = log
+            heappush(self._free, (log.free_at, key))
+        else:
+            if log.is_full:
+                self.full.pop(key, None)
+            self.open[key] = log
+            self.open.move_to_end(key)
+        log.is_full = full
         if len(self.open) + len(self.full) > self.size:
-            self._evict(now)
+            self._evict(key, now)
 
-    def drop(self, key: tuple[str, str]) -> None:
+    def drop(self, key: Key) -> None:
         self.open.pop(key, None)
         self.full.pop(key, None)
 
-    def _evict(self, now: int) -> None:
-        oldest = next(iter(self.full), None)
-        if oldest and (not self.open or self.full[oldest].free_at <= now):
-            del self.full[oldest]
+    def _evict(self, newest: Key, now: int) -> None:
+        free_at, soonest = self._soonest()
+        oldest = next(iter(self.open), newest)
+        if soonest is not None and (free_at <= now or oldest == newest):
+            del self.full[soonest]
         else:
-            self.open.popitem(last=False)
+            self.open.pop(oldest, None)
+
+    def _soonest(self) -> tuple[int, Key | None]:
+        """The full window that empties first; what the heap knows of others is old."""
+        while self._free:
+            free_at, key = self._free[0]
+            log = self.full.get(key)
+            if log is not None and log.free_at == free_at:
+                return free_at, key
+            heappop(self._free)
+        return 0, None
 
 
 class MemoryWindowStore:
@@ -214,8 +235,9 @@ class MemoryWindowStore:
                 count = log.count()
             else:
                 count = used
+            # A refused hit that was counted may have filled a window that had room.
             # A cost above the limit never fits; an empty window has no wait.
-            refused = used + cost > scoped.rate.limit
+            refused = not allowed and count + cost > scoped.rate.limit
             needed = count + cost - scoped.rate.limit if refused else 1
             reset_ms = log.period_ms if refused else 0
             if needed <= count:

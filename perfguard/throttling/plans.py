@@ -12,7 +12,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 from perfguard.conf import DEFAULT_RATES, conf
-from perfguard.exceptions import InvalidSetting, UnknownScope
+from perfguard.exceptions import InvalidRate, InvalidSetting, UnknownScope
 from perfguard.throttling.rates import Rate
 
 ON_REDIS_FAILURE = ("memory", "refuse", "allow")
@@ -94,11 +94,11 @@ class Scope:
                 f"The scope {name!r} has no option {unknown[0]!r}; "
                 f"use {', '.join(sorted(OPTIONS))}."
             )
-        rates = options.get("rate") if isinstance(value, Mapping) else value
-        if rates is None:
-            rates = ()
-        elif isinstance(rates, str) or not isinstance(rates, Sequence):
+        rates = options.get("rate", ()) if isinstance(value, Mapping) else value
+        if isinstance(rates, str | bytes) or not isinstance(rates, Sequence | None):
             rates = (rates,)
+        elif rates is not None and not rates:
+            raise InvalidRate(f"The scope {name!r} has no rate; None is no limit.")
         count_refused = options.get("count_refused", False)
         if not isinstance(count_refused, bool):
             raise InvalidSetting(
@@ -106,7 +106,7 @@ class Scope:
                 "use True or False."
             )
         failure = options.get("on_redis_failure", "memory")
-        parsed = tuple(map(Rate.parse, rates))
+        parsed = tuple(map(Rate.parse, rates or ()))
         return cls(name, parsed, count_refused, failure, policy)
 
 
@@ -127,7 +127,7 @@ class Plan:
         # refused hits are to be counted.
         self.cached = not any(scoped.count_refused for scoped, _ in self.limits)
         # What stores derive from a plan, by the store's own key.
-        self.templates: dict[str, Any] = {}
+        self.templates: dict[Any, Any] = {}
         self.parts: dict[str, Plan] = {}
 
     def part(self, on_redis_failure: str) -> Plan:

@@ -18,7 +18,9 @@ ALIASES = {"s": "second", "sec": "second", "m": "minute", "min": "minute"} | {
     "w": "week",
 }
 # [0-9] and not \d, which is every digit of Unicode.
-GRAMMAR = re.compile(r"\s*([0-9]{1,10})\s*/\s*([0-9]{0,9})\s*([a-z]+)\s*", re.ASCII)
+GRAMMAR = re.compile(
+    r"\s*([0-9]{1,10})\s*/\s*([0-9]{0,9})\s*([a-z]+)\s*", re.ASCII | re.IGNORECASE
+)
 LARGEST_LIMIT = 1_000_000_000  # hits
 LONGEST_PERIOD = 366 * 86400  # seconds
 BUCKETS = 100  # at least, in a period of a limit above THROTTLE_EXACT_LIMIT
@@ -58,10 +60,10 @@ class Rate:
 
 @lru_cache(maxsize=256)
 def _parse(text: str) -> Rate | None:
-    match = GRAMMAR.fullmatch(text.lower()) if len(text) < 80 else None
+    match = GRAMMAR.fullmatch(text) if len(text) < 80 else None
     if match is None:
         return None
-    limit, count, word = match.groups()
+    limit, count, word = match.group(1), match.group(2), match.group(3).lower()
     if len(word) > 2:
         word = word.removesuffix("s")
     unit = ALIASES.get(word, word)

@@ -49,9 +49,10 @@ class RedisWindowStore:
 
     def _packed(self, identity: str, plan: Plan) -> bytes:
         """The usual command: all but the identity was packed when it was first used."""
-        template = plan.templates.get(self._prefix)
+        template = plan.templates.get(("command", self._prefix))
         if template is None:
-            template = plan.templates[self._prefix] = self._template(plan)
+            template = self._template(plan)
+            plan.templates["command", self._prefix] = template
         form, overhead = template
         tag = identity.encode(errors="surrogatepass")
         size = len(tag)
@@ -63,11 +64,11 @@ class RedisWindowStore:
     def _template(self, plan: Plan) -> tuple[bytes, list[int]]:
         """A format with, for each key, its length and the identity left open, and
         the length of each key without its identity."""
-        keys, overhead = [], []
-        for scoped, _ in plan.limits:
-            key = self.key("", scoped.suffix)
-            overhead.append(len(key))
-            keys.append(key.replace(b"%", b"%%").replace(b"{}", b"{%b}", 1))
+        keys = [self.key("%b", scoped.suffix) for scoped, _ in plan.limits]
+        overhead = [len(key) - len(b"%b") for key in keys]
+        # Of the per cent signs only the identity's is a place to fill.
+        prefix = self._prefix.encode(errors="surrogatepass")
+        keys = [prefix.replace(b"%", b"%%") + key[len(prefix) :] for key in keys]
         fixed = [CLOCK_OF_REDIS, bulk(b"1"), *_arguments(plan)]
         head = WINDOW.head(1 + len(keys) + len(fixed)) + bulk(b"%d" % len(keys))
         form = b"".join(b"$%%d\r\n%b\r\n" % key for key in keys)

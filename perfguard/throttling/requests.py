@@ -44,7 +44,7 @@ class Record:
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
         self.refused: Verdict | None = None
-        self._answered: dict[tuple[str, str], Verdict] = {}
+        self._answered: set[tuple[str, str]] = set()
 
     def decide(self, asks: Sequence[Ask]) -> Verdict | None:
         """One verdict for what was not asked before; None when nothing is new."""
@@ -55,8 +55,9 @@ class Record:
         new = self._new(asks)
         return self._add(await gate.adecide(grouped(new)), new) if new else None
 
-    def answer_to(self, asked: Ask) -> Verdict | None:
-        return self._answered.get((asked.identity, asked.scope.name))
+    def answers(self, asks: Sequence[Ask]) -> bool:
+        """Whether all of them were asked before."""
+        return bool(self._answered) and not self._new(asks)
 
     @property
     def unavailable(self) -> Verdict | None:
@@ -78,14 +79,18 @@ class Record:
     def _new(self, asks: Sequence[Ask]) -> Sequence[Ask]:
         if not self._answered:
             return asks
-        return [each for each in asks if self.answer_to(each) is None]
+        return [
+            each
+            for each in asks
+            if (each.identity, each.scope.name) not in self._answered
+        ]
 
     def _add(self, verdict: Verdict, asks: Sequence[Ask]) -> Verdict:
         self.verdicts.append(verdict)
         if not verdict.allowed and self.refused is None:
             self.refused = verdict
         for identity, scope, _ in asks:
-            self._answered[identity, scope.name] = verdict
+            self._answered.add((identity, scope.name))
         return verdict
 
 

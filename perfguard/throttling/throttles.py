@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, ParseError
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -57,6 +57,7 @@ class SimpleRateThrottle(BaseThrottle):
     cost = 1
     cache_format = "throttle_%(scope)s_%(ident)s"
     _by_cache_key: ClassVar[bool] = False
+    _unreadable: APIException | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -72,15 +73,21 @@ class SimpleRateThrottle(BaseThrottle):
         if not asks:
             return True
         record = record_of(_http(request))
-        if record.answer_to(asks[0]) is None:
+        if not record.answers(asks):
             record.decide(_asks_of_view(request, view, self, asks))
             _put_fields(view, record)
         if record.refused is None:
-            return True
+            return self._read()
         self._refusing = record.refusing(asks)
         if self._refusing and (away := record.unavailable):
             raise ThrottleUnavailable(away.retry_after)
-        return not self._refusing
+        return not self._refusing and self._read()
+
+    def _read(self) -> bool:
+        """True, once a body that could not be read has been counted all the same."""
+        if self._unreadable is not None:
+            raise self._unreadable
+        return True
 
     def wait(self) -> float | None:
         """Seconds until this throttle would allow the request."""
@@ -175,8 +182,9 @@ class ScopedRateThrottle(UserRateThrottle):
 class SignInThrottle(SimpleRateThrottle):
     """Sign-in attempts by account, and by address, before any credential work.
 
-    The account is named by the first of ``account_fields`` in the body; a body
-    without one, or one that cannot be read, counts for the address alone.
+    The body names the account in one of ``account_fields``; one that has several
+    counts for each, as the view alone knows which it reads. A body without any, or
+    one that cannot be read, counts for the address alone.
     """
 
     scope = "sign_in"
@@ -186,26 +194,36 @@ class SignInThrottle(SimpleRateThrottle):
     def asks(self, request: Request, view: Any) -> list[Ask]:
         asks = [ask(self.get_ident(request), scope_named(self.address_scope))]
         scope = self.get_scope(view)
-        identity = self.get_identity(request, view)
-        return [*asks, ask(identity, scope)] if identity and scope else asks
+        if scope is not None:
+            asks += [ask(account, scope) for account in self.get_accounts(request)]
+        return asks
 
-    def get_identity(self, request: Request, view: Any) -> str | None:
+    def get_accounts(self, request: Request) -> list[str]:
+        """Identities of the accounts that the body names."""
         try:
             body: Any = request.data
-        except APIException:
-            return None  # the view will say what is wrong with it
+        except APIException as error:
+            self._unreadable = error
+            return []
+        except RecursionError:
+            self._unreadable = ParseError("The body is nested too deeply.")
+            return []
         fields = self.account_fields if isinstance(body, Mapping) else ()
-        name = next((body[each] for each in fields if each in body), None)
+        names = [body[each] for each in fields if each in body]
         # DRF's CharField takes numbers as their text.
-        named = isinstance(name, str | int | float) and not isinstance(name, bool)
-        return account_identity(str(name)) if named else None
+        texts = [
+            str(name)
+            for name in names
+            if isinstance(name, str | int | float) and not isinstance(name, bool)
+        ]
+        return list(dict.fromkeys(map(account_identity, texts)))
 
     def signed_in(self, request: Request) -> None:
         """To be called after a good sign-in: empties the account's window where
         ``THROTTLE_SIGN_IN_RESET`` wants it. The address's window stays."""
-        identity = self.get_identity(request, None)
-        if conf.THROTTLE_SIGN_IN_RESET and identity and self.scope:
-            gate.reset(identity, self.scope)
+        if conf.THROTTLE_SIGN_IN_RESET and self.scope:
+            for account in self.get_accounts(request):
+                gate.reset(account, self.scope)
 
 
 def _http(request: Any) -> HttpRequest:

@@ -107,16 +107,18 @@ for i = 1, #KEYS do
   local key = KEYS[i]
   local limit, period, step, cost = arguments(i)
   local count, oldest, log, needed = used[i], first[i], logs[i], 1
-  local refused = count + cost > limit
   if counting and (allowed == 1 or ARGV[5 * i + 2] == '1') then
     if step == 1 then
       count = add_exact(key, period, cost, limit)
       oldest = oldest or now
     else
-      log = add_buckets(key, period, cost, step, log)
-      count, oldest = count + cost, number(log, 1)
+      local hits = math.min(cost, limit) -- more would fill it no more, and overflow
+      log = add_buckets(key, period, hits, step, log)
+      count, oldest = count + hits, number(log, 1)
     end
   end
+  -- A refused hit that was counted may have filled a window that had room.
+  local refused = allowed == 0 and count + cost > limit
   if refused then needed = count + cost - limit end
   local reset = refused and period or 0 -- a cost above the limit never fits
   if needed <= count then
