@@ -507,7 +507,11 @@ def test_both_stores_have_the_same_buckets(store, clock, rates, trace):
 @thorough
 @given(
     rates=logs_of(st.integers(6, 30), most=1),
-    trace=st.lists(st.one_of(hits(1), big_bursts, moves, backs), max_size=20),
+    trace=st.lists(st.one_of(hits(1), big_bursts, peeks, moves, backs), max_size=20),
+)
+@example(
+    rates=[(6, 60, False)],
+    trace=[("hit", 1), ("move", 60_000), ("peek", 1), ("move", -1), ("hit", 6)],
 )
 @example(
     rates=[(6, 60, False)],
