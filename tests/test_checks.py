@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from traceback import format_exception
+
 import pytest
 from django.core.checks import run_checks
 from django.http import HttpResponse
@@ -10,6 +12,8 @@ from rest_framework.throttling import UserRateThrottle as PlainThrottle
 from rest_framework.views import APIView
 
 from perfguard import checks
+from perfguard.exceptions import InvalidSetting
+from perfguard.redis.client import get_client
 from perfguard.throttling.decorators import throttle
 from perfguard.throttling.throttles import (
     AnonRateThrottle,
@@ -89,6 +93,14 @@ def test_a_value_of_a_wrong_type(perfguard, name, value, wanted):
 def test_a_password_is_not_shown(perfguard):
     perfguard(REDIS_SENTINEL_PASSWORD=["planted-secret"])
     assert "planted-secret" not in str(found())
+
+
+def test_a_password_in_a_url_is_not_shown_either(perfguard):
+    perfguard(REDIS_URL="redis://:planted-secret@x:port/0")
+    assert "planted-secret" not in str(found())
+    with pytest.raises(InvalidSetting) as caught:
+        get_client()
+    assert "planted-secret" not in "".join(format_exception(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -125,13 +125,13 @@ def make_client() -> Client | None:
             return _from_url(conf.REDIS_URL)
         if conf.REDIS_CACHE_ALIAS:
             return _from_cache(conf.REDIS_CACHE_ALIAS)
-    except (ValueError, TypeError, RedisError) as error:
+    except (ValueError, TypeError, RedisError):
         name = "REDIS_URL" if conf.REDIS_URL else "REDIS_CACHE_ALIAS"
-        # Not what redis-py says of a URL, which may hold a password.
+        # Without the cause: what redis-py says may quote the URL, and its password.
         raise InvalidSetting(
-            f"PERFGUARD[{name!r}] leads to no connection ({type(error).__name__}): "
+            f"PERFGUARD[{name!r}] leads to no connection: "
             "look at its port, its database number and the options after '?'."
-        ) from error
+        ) from None
     return None
 
 

@@ -25,25 +25,30 @@ def header_fields(verdicts: Sequence[Verdict]) -> dict[str, str]:
     """``RateLimit-Policy`` and ``RateLimit`` as of
     draft-ietf-httpapi-ratelimit-headers-11, and, where ``THROTTLE_HEADERS`` has
     "legacy", ``X-RateLimit-*`` of the window that will refuse first."""
-    fields: dict[str, str] = {}
     wanted = conf.THROTTLE_HEADERS
     verdicts = [each for each in verdicts if each.told]
     if not verdicts:
-        return fields
-    if "ietf" in wanted:
-        states = [_state(each) for each in verdicts]
-        fields["RateLimit-Policy"] = ", ".join([policy for policy, _ in states])
-        fields["RateLimit"] = ", ".join([state for _, state in states])
+        return {}
+    fields = _ietf_fields(verdicts) if "ietf" in wanted else {}
     if "legacy" in wanted:
         fields |= _legacy_fields([each for it in verdicts for each in it.windows])
     return fields
 
 
+def _ietf_fields(verdicts: Sequence[Verdict]) -> dict[str, str]:
+    if len(verdicts) == 1:  # as for nearly every answer
+        policy, state = _state(verdicts[0])
+        return {"RateLimit-Policy": policy, "RateLimit": state}
+    policies, states = zip(*map(_state, verdicts), strict=True)
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
+
+
 def _state(verdict: Verdict) -> tuple[str, str]:
     """Both fields' part of one verdict; on every answer, so made from its reply."""
-    numbers = list(verdict.reply[1:])
+    _, *numbers = verdict.reply
     # Whole seconds, rounded up: nobody should come too early.
-    numbers[1::2] = [-(-milliseconds // 1000) for milliseconds in numbers[1::2]]
+    for at in range(1, len(numbers), 2):
+        numbers[at] = -(-numbers[at] // 1000)
     if len(verdict.groups) == 1:
         policy, form = _forms(verdict.groups[0][1])
         return policy, form % tuple(numbers)

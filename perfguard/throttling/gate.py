@@ -80,11 +80,11 @@ class Gate:
         """
         identity, plan = group(identity, *scopes)
         self.memory.reset(identity, plan)
+        store = self._store()
         try:
-            if self._store() is not None:
-                store = self._reachable(((identity, plan),))
-                if store is None:
-                    return False
+            if store is not None and store.client.is_away(identity):
+                return False
+            if store is not None:
                 store.reset(identity, plan)
         except RedisUnavailable:
             return False
