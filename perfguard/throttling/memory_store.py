@@ -79,7 +79,8 @@ class Log:
             self.first = max(self.first, len(self.stamps) - limit)
             return
         at = self._end(now)
-        if self.first == len(self.stamps) or self.stamps[-1] != at:
+        # Never before the newest, also where the clock went back.
+        if self.first == len(self.stamps) or self.stamps[-1] < at:
             self.stamps.append(at)
             self.befores.append(self.total)
         self.total += cost
@@ -103,8 +104,9 @@ class Log:
         return -(-now // self.step_ms) * self.step_ms
 
     def _step_back(self, now: int) -> array[int]:
-        # The clock went back: hits keep their ages, so that nobody gains.
-        ahead = self.stamps[-1] - self._end(now)
+        # The clock went back, by so much at least: the newest hit is no older than the
+        # start of its bucket. Hits keep their ages, so that nobody gains.
+        ahead = self.stamps[-1] - self.step_ms + 1 - now
         if ahead > 0:
             self.stamps = array("q", [stamp - ahead for stamp in self.stamps])
         return self.stamps

@@ -564,3 +564,42 @@ def test_a_limit_holds_while_memory_is_full_of_windows_that_refuse(clock):
     scope = Scope.read("s", "5/hour")
     admitted = [hit(store, scope)[0] for _ in range(10)]
     assert admitted == [1] * 5 + [0] * 5
+
+
+def test_a_newcomer_is_counted_however_soon_it_will_be_free(clock):
+    # Of all that refuse it empties first, and is the one that was just counted.
+    store = MemoryWindowStore(clock=clock, size=1000)
+    fill(store, Scope.read("daily", "1/day"), (f"d:{n}" for n in range(5000)), hits=1)
+    scope = Scope.read("s", "1/minute")
+    assert [hit(store, scope)[0] for _ in range(3)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("count_refused", "wait"), [(False, 1), (True, 1), (True, 0.5), (True, 0)]
+)
+def test_a_window_that_fills_again_and_again_takes_no_memory(
+    clock, count_refused, wait
+):
+    store = MemoryWindowStore(clock=clock, size=160)
+    rate = {"rate": "1/second", "count_refused": count_refused}
+    groups = (("user:1", plan_for((Scope.read("s", rate), 1))),)
+    store.hit(groups)
+    tracemalloc.start()
+    for _ in range(20_000):
+        clock.advance(wait)
+        store.hit(groups)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 100_000
+
+
+def test_a_window_that_is_reset_again_and_again_takes_no_memory(clock):
+    store = MemoryWindowStore(clock=clock, size=160)
+    group = ("user:1", plan_for((Scope.read("s", "1/hour"), 1)))
+    tracemalloc.start()
+    for _ in range(20_000):
+        assert store.hit((group,))[0] == 1
+        store.reset(*group)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 100_000

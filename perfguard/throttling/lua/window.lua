@@ -49,16 +49,22 @@ local function load_buckets(key, period, step)
   local log = call('GET', key)
   if not log then return 0, nil, '' end
   local size, gone = math.floor(#log / 12), 0
-  local ahead = number(log, size * 12 - 11) - math.ceil(now / step) * step
+  -- By so much at least: the newest hit is no older than the start of its bucket.
+  local ahead = number(log, size * 12 - 11) - step + 1 - now
   if ahead > 0 then
     log = log:gsub('(......)(......)', function(time, before)
       return pack(number(time, 1) - ahead) .. before
     end)
-    call('SET', key, log, 'PX', period + step)
   end
   while gone < size and number(log, gone * 12 + 1) + period <= now do gone = gone + 1 end
-  if gone == size then return 0, nil, '' end
-  log = gone > 0 and log:sub(gone * 12 + 1) or log
+  if gone == size then
+    call('DEL', key)
+    return 0, nil, ''
+  end
+  if ahead > 0 or gone > 0 then
+    log = log:sub(gone * 12 + 1)
+    call('SET', key, log, 'PX', period + step)
+  end
   return number(log, #log - 5) - number(log, 7), number(log, 1), log
 end
 
@@ -77,7 +83,8 @@ local function add_buckets(key, period, cost, step, log)
   local stamp, size = math.ceil(now / step) * step, math.floor(#log / 12)
   local total = size > 0 and number(log, #log - 5) or 0
   local buckets = log:sub(1, size * 12)
-  if size == 0 or number(log, size * 12 - 11) ~= stamp then
+  -- Never before the newest, also where the clock went back.
+  if size == 0 or number(log, size * 12 - 11) < stamp then
     buckets = buckets .. pack(stamp) .. pack(total)
   end
   log = buckets .. pack(total + cost)
