@@ -213,7 +213,8 @@ def _is_whole(node: RedisServer, size: int) -> bool:
 
 def clean_environment() -> dict[str, str]:
     """What a program needs, and nothing that would configure the project."""
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    passed = ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")
+    return {name: os.environ[name] for name in passed if name in os.environ}
 
 
 class Gunicorn:
