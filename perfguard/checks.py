@@ -107,7 +107,7 @@ def _redis() -> Iterator[tuple[str, str | None]]:
     scheme = conf.REDIS_URL.partition(":")[0]
     if scheme not in {"", "redis", "rediss", "unix"}:
         yield (
-            f"PERFGUARD['REDIS_URL'] has the scheme {scheme[:20]!r}.",
+            "PERFGUARD['REDIS_URL'] has an unknown scheme.",
             "Write redis://host:6379/0, rediss://... for TLS, or unix:///path.",
         )
     if conf.REDIS_URL and conf.REDIS_CACHE_ALIAS:
@@ -128,7 +128,10 @@ def _redis() -> Iterator[tuple[str, str | None]]:
         try:
             sentinel_address(text)
         except ValueError as error:
-            yield f"PERFGUARD['REDIS_SENTINELS']: {error}", None
+            yield (
+                f"PERFGUARD['REDIS_SENTINELS']: {error}",
+                "Credentials are REDIS_SENTINEL_USERNAME and REDIS_SENTINEL_PASSWORD.",
+            )
 
 
 def _client() -> Iterator[tuple[str, str | None]]:

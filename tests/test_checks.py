@@ -96,6 +96,10 @@ def test_a_password_is_not_shown(perfguard):
 
 
 def test_a_password_in_a_url_is_not_shown_either(perfguard):
+    perfguard(REDIS_URL="redis://x", REDIS_SENTINELS=["redis://:planted-secret@x:1"])
+    assert "planted-secret" not in str(found())
+    perfguard(REDIS_URL="planted-secret://x", REDIS_SENTINELS=[])
+    assert "planted-secret" not in str(found())
     perfguard(REDIS_URL="redis://:planted-secret@x:port/0")
     assert "planted-secret" not in str(found())
     with pytest.raises(InvalidSetting) as caught:
@@ -150,6 +154,7 @@ def test_a_wrong_rate_of_drf_counts_where_perfguard_throttles():
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["a:1"], "REDIS_CLUSTER": True},
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["a:b"]},
         {"REDIS_URL": "redis://x", "REDIS_SENTINELS": [""]},
+        {"REDIS_URL": "redis://x", "REDIS_SENTINELS": ["user:pw@a:1"]},
         {"REDIS_URL": "redis://x", "REDIS_KEY_PREFIX": "{x}"},
         {"REDIS_URL": "redis://x:port/0"},
         {"REDIS_URL": "redis://x?nonsense=1"},

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import cache
 
 from django.db import connections
 
@@ -27,9 +29,7 @@ def check_redis() -> None:
     """Raises ProbeFailed when a server of Redis that is in use does not answer: at once
     while its circuit is open, else within the time-outs of a call."""
     client = get_client()
-    servers = client.endpoints() if client is not None else []
-    away = [each.circuit.server for each in servers if not each.check()]
-    if away:
+    if client is not None and (away := client.away()):
         raise ProbeFailed(f"Redis is away: {', '.join(away)}")
 
 
@@ -43,17 +43,23 @@ class Bounded:
     def __init__(self, name: str, probe: Probe) -> None:
         self._name = name
         self._probe = probe
+        self._renew()
+
+    def _renew(self) -> None:
         self._lock = threading.Lock()
         self._running: Future[None] | None = None
+        self._late: Future[None] | None = None  # somebody has waited for it in vain
 
     def run(self) -> None:
+        _renew_after_fork()
         with self._lock:
             future = self._running
             if future is None or future.done():
                 future = self._running = self._start()
         try:
-            future.result(conf.HEALTH_TIMEOUT)
+            future.result(0 if future is self._late else conf.HEALTH_TIMEOUT)
         except TimeoutError as error:
+            self._late = future
             raise ProbeFailed(f"{self._name} did not answer in time") from error
         except Exception as error:  # whatever a driver may raise
             raise ProbeFailed(f"{self._name}: {type(error).__name__}") from error
@@ -88,3 +94,9 @@ def _select_one() -> None:
 
 
 _DATABASE = Bounded("database", _select_one)
+
+
+@cache
+def _renew_after_fork() -> None:
+    # The child has the parent's future, and no thread that would end it.
+    os.register_at_fork(after_in_child=_DATABASE._renew)

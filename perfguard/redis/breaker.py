@@ -56,9 +56,12 @@ class Circuit:
             error,
         )
         self._tell(error)
-        threading.Thread(
-            target=self._watch, name=f"perfguard-probe-{self.server}", daemon=True
-        ).start()
+        try:
+            threading.Thread(
+                target=self._watch, name=f"perfguard-probe-{self.server}", daemon=True
+            ).start()
+        except RuntimeError:  # no thread to be had: the next failure tries again
+            self.is_open = False
 
     def end(self) -> None:
         """Stop the probes of a server that is no longer in use."""

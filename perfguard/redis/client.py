@@ -44,6 +44,10 @@ class Client(Protocol):
 
     def endpoints(self) -> list[Endpoint]: ...
 
+    def away(self) -> list[str]:
+        """Servers in use that do not answer just now; asks those thought to be well."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -64,6 +68,9 @@ class Server:
 
     def endpoints(self) -> list[Endpoint]:
         return [self._endpoint]
+
+    def away(self) -> list[str]:
+        return [] if self._endpoint.check() else [self.circuit.server]
 
     def close(self) -> None:
         self._endpoint.close()
@@ -150,14 +157,15 @@ def connection_options() -> dict[str, Any]:
 
 def _from_url(url: str) -> Client:
     options = connection_options()
-    pool = (
-        _sentinel_pool(url)
-        if conf.REDIS_SENTINELS
-        else ConnectionPool.from_url(url, **options)
-    )
+    pool = _sentinel_pool(url) if conf.REDIS_SENTINELS else _pool(url, options)
     # Made to be thrown away: a wrong option shows only here.
     pool.connection_class(**pool.connection_kwargs)
     return Cluster(url, options) if conf.REDIS_CLUSTER else _server(pool)
+
+
+def _pool(url: str, options: dict[str, Any]) -> ConnectionPool:
+    # Not from_url(), by which options of the URL would overrule perfguard's bounds.
+    return ConnectionPool(**(parse_url(url) | options))
 
 
 def _server(pool: ConnectionPool) -> Server:
@@ -198,11 +206,12 @@ def sentinel_address(text: str) -> tuple[str, int]:
     """
     parts = urlsplit(f"//{text.strip()}")
     try:
-        if parts.hostname and not parts.path:
+        if parts.hostname and not parts.path and "@" not in text:
             return parts.hostname, parts.port or SENTINEL_PORT
     except ValueError:
         pass  # the port is none
-    raise ValueError(f"{text!r} is not 'host' or 'host:port'.")
+    # Without the text, which may hold a password.
+    raise ValueError("an entry is not 'host' or 'host:port'.")
 
 
 def _from_cache(alias: str) -> Client:
@@ -215,12 +224,19 @@ def _from_cache(alias: str) -> Client:
     }
     if isinstance(theirs, SentinelConnectionPool):
         options["connection_class"] = theirs.connection_class
-        return _server(
-            SentinelConnectionPool(
-                theirs.service_name, theirs.sentinel_manager, **options
-            )
-        )
+        sentinel = _own_sentinel(theirs.sentinel_manager)
+        return _server(SentinelConnectionPool(theirs.service_name, sentinel, **options))
     return _server(ConnectionPool(theirs.connection_class, **options))
+
+
+def _own_sentinel(theirs: Sentinel) -> Sentinel:
+    """The same sentinels, asked within perfguard's own time-outs."""
+    kwargs = [each.connection_pool.connection_kwargs for each in theirs.sentinels]
+    return Sentinel(
+        [(each["host"], each["port"]) for each in kwargs],
+        min_other_sentinels=theirs.min_other_sentinels,
+        sentinel_kwargs=theirs.sentinel_kwargs | connection_options(),
+    )
 
 
 def cache_pool(alias: str) -> ConnectionPool:
@@ -237,7 +253,8 @@ def cache_pool(alias: str) -> ConnectionPool:
     # Django keeps its client factory in _cache, django-redis in client.
     factory = getattr(cache, "_cache" if backend == DJANGO_BACKEND else "client", None)
     connect = getattr(factory, "get_client", None)
-    pool = getattr(connect() if connect else None, "connection_pool", None)
+    # To write: of several servers the others are replicas.
+    pool = getattr(connect(write=True) if connect else None, "connection_pool", None)
     if not isinstance(pool, ConnectionPool):
         raise InvalidSetting(
             f"PERFGUARD['REDIS_CACHE_ALIAS'] names {alias!r}, whose backend "

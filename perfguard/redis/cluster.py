@@ -36,20 +36,23 @@ class Cluster:
         self._url = url
         self._options = options
         self._lock = threading.Lock()
+        self._first = threading.Lock()
         self._cluster: RedisCluster | None = None
         self._endpoints: dict[str, Endpoint] = {}
         self._moved: dict[int, str] = {}  # slot to node, since the map was asked for
         self._mapped_at = 0.0
         # Open while not even the map of the slots can be had.
-        self._map_circuit = Circuit(
-            "cluster", self._discover, conf.REDIS_PROBE_INTERVAL
-        )
+        self._map_circuit = Circuit("cluster", self._look, conf.REDIS_PROBE_INTERVAL)
 
     def is_away(self, identity: str) -> bool:
         if self._cluster is None:
             return self._map_circuit.is_open
         endpoint = self._endpoint(identity)
-        return endpoint is None or endpoint.circuit.is_open
+        if endpoint is None:
+            # The probe asks for the map again: somebody may own the slot by then.
+            self._map_circuit.open(RedisUnavailable("a slot has no master"))
+            return True
+        return endpoint.circuit.is_open
 
     def call(self, identity: str, script: Script, command: bytes) -> Any:
         """As ``Endpoint.call``, on the master of the identity's slot."""
@@ -78,6 +81,10 @@ class Cluster:
     def endpoints(self) -> list[Endpoint]:
         return list(self._endpoints.values())
 
+    def away(self) -> list[str]:
+        away = [self._map_circuit.server] if self._map_circuit.is_open else []
+        return away + [e.circuit.server for e in self.endpoints() if not e.check()]
+
     def close(self) -> None:
         self._map_circuit.end()
         for endpoint in self.endpoints():
@@ -86,11 +93,20 @@ class Cluster:
             self._cluster.close()
 
     def _first_map(self) -> None:
-        try:
+        with self._first:  # one asks, and the others take its answer
+            if self._map_circuit.is_open:
+                raise RedisUnavailable("The map of the slots cannot be had.")
+            try:
+                self._discover()
+            except RedisUnavailable as error:
+                self._map_circuit.open(error)
+                raise
+
+    def _look(self) -> None:
+        if self._cluster is None:
             self._discover()
-        except RedisUnavailable as error:
-            self._map_circuit.open(error)
-            raise
+        else:
+            self._remap()
 
     def _discover(self) -> None:
         with self._lock:

@@ -160,5 +160,9 @@ def _roundtrip(connection: Any, command: bytes, asking: bool) -> Any:
         connection.send_packed_command((command,), check_health=False)
         return connection.read_response()
     connection.send_packed_command((ASKING + command,), check_health=False)
-    connection.read_response()
+    try:
+        connection.read_response()
+    except ResponseError:
+        connection.disconnect()  # the second reply is still to come
+        raise
     return connection.read_response()

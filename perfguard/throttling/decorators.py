@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache, wraps
 from typing import Any, TypeVar, cast
@@ -12,9 +13,10 @@ from django.http import HttpRequest
 from perfguard.exceptions import InvalidSetting
 from perfguard.throttling.answers import refusal
 from perfguard.throttling.identity import address_identity, user_identity
+from perfguard.throttling.paths import with_head
 from perfguard.throttling.plans import Scope, scope_named
 from perfguard.throttling.requests import Ask, ask, record_of
-from perfguard.throttling.urls import SCOPES_ATTRIBUTE
+from perfguard.throttling.urls import SCOPES_ATTRIBUTE, view_class
 
 Identify = Callable[[HttpRequest], str | None]
 Cost = int | Callable[[HttpRequest], int]
@@ -58,7 +60,7 @@ def throttle(
         raise InvalidSetting(
             f"throttle(by={by!r}): use one of {', '.join(IDENTITIES)}, or a function."
         )
-    counted = {method.upper() for method in methods}
+    counted = with_head(methods)
 
     def decorate(view: View) -> View:
         scopes = [_scope(rate, view) for rate in rates]
@@ -93,8 +95,22 @@ def _scope(rate: str | Scope, view: Callable[..., Any]) -> Scope | Callable[[], 
         return rate
     if "/" not in rate:
         return lambda: scope_named(rate)  # read when used: settings may change
-    name = f"{view.__module__}.{view.__qualname__}".replace("<locals>.", "")
-    return _own_scope(name[-100:], rate, view.__name__)
+    name, policy = _own_name(view)
+    return _own_scope(name[-100:], rate, policy)
+
+
+def _own_name(view: Callable[..., Any]) -> tuple[str, str]:
+    """What no other view is called, and what clients may see of it. What as_view() and
+    api_view return is called the same everywhere: its class says whose it is."""
+    bound = getattr(getattr(view, "func", None), "__self__", None)
+    kind = view_class(view) if bound is None else type(bound)
+    if kind is not None:
+        method = f".{view.__name__}" if bound is not None else ""
+        return f"{kind.__module__}.{kind.__name__}{method}", kind.__name__
+    name = getattr(view, "__qualname__", type(view).__name__)
+    # "<locals>" and "<lambda>" would not do in a key.
+    own = re.sub(r"[^\w.]", "", name.replace("<locals>.", ""))
+    return f"{view.__module__}.{own}", own.rpartition(".")[2]
 
 
 @lru_cache(maxsize=1024)

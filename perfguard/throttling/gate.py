@@ -38,10 +38,12 @@ class Gate:
 
     @cached_property
     def memory(self) -> MemoryWindowStore:
+        _reload_after_fork()
         return MemoryWindowStore()
 
     @cached_property
     def refusals(self) -> Refusals:
+        _reload_after_fork()
         return Refusals()
 
     def reload(self) -> None:
@@ -110,7 +112,10 @@ class Gate:
     async def adecide(self, groups: Groups) -> Verdict:
         """The same; it takes a thread only where an answer of Redis is waited for."""
         groups = limited(groups)
-        if self.refusals.get(groups) is None and self._reachable(groups) is not None:
+        waits = (
+            self.refusals.get(groups) is None and self._reachable(groups) is not None
+        )
+        if waits or throttle_decided.receivers:  # a receiver may wait as well
             return await sync_to_async(self.decide, thread_sensitive=False)(groups)
         return self.decide(groups)
 
@@ -154,7 +159,6 @@ class Gate:
             return None
         store = self._redis
         if store is None or store.client is not client:
-            _reload_after_fork()
             store = self._redis = RedisWindowStore(client)
         return store
 
@@ -206,9 +210,16 @@ def _look_then_count(store: RedisWindowStore, groups: Groups) -> list[int]:
     races another may be counted for one identity and refused for the next; more
     than the limit is never admitted."""
     replies = [store.peek((each,)) for each in groups]
-    if all(reply[0] for reply in replies):
+    looked = all(reply[0] for reply in replies)
+    if looked:
         replies = [store.hit((each,)) for each in groups]
-    together = [int(all(reply[0] for reply in replies))]
+    else:
+        # Those that refuse by themselves count what counts refused hits.
+        replies = [
+            reply if reply[0] or each[1].cached else store.hit((each,))
+            for each, reply in zip(groups, replies, strict=True)
+        ]
+    together = [int(looked and all(reply[0] for reply in replies))]
     for reply in replies:
         together += reply[1:]
     return together

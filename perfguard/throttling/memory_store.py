@@ -8,7 +8,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from perfguard.conf import conf
 from perfguard.throttling.plans import Group, Plan, ScopedRate
@@ -57,9 +57,7 @@ class Log:
             first += 1
             while first < size and stamps[first] <= gone:
                 first += 1
-            self.first = first
-            if first > COMPACT and 2 * first > size:
-                self._cut(first)
+            self._drop(first)
         return self.count()
 
     def count(self) -> int:
@@ -76,7 +74,7 @@ class Log:
             for _ in range(cost):
                 self.stamps.append(now)
             # Of refused hits that are counted, the newest decide.
-            self.first = max(self.first, len(self.stamps) - limit)
+            self._drop(max(self.first, len(self.stamps) - limit))
             return
         at = self._end(now)
         # Never before the newest, also where the clock went back.
@@ -111,11 +109,14 @@ class Log:
             self.stamps = array("q", [stamp - ahead for stamp in self.stamps])
         return self.stamps
 
-    def _cut(self, first: int) -> None:
-        del self.stamps[:first]
-        if self.befores is not None:
-            del self.befores[:first]
-        self.first = 0
+    def _drop(self, first: int) -> None:
+        """Forget the entries before ``first``, many at a time."""
+        if first > COMPACT and 2 * first > len(self.stamps):
+            del self.stamps[:first]
+            if self.befores is not None:
+                del self.befores[:first]
+            first = 0
+        self.first = first
 
 
 Key = tuple[str, str]  # an identity and the suffix of a window
@@ -143,6 +144,9 @@ class Shard:
             self.open.pop(key, None)
             self.full[key] = log
             heappush(self._free, (log.free_at, key))
+            if len(self._free) > 2 * len(self.full) + COMPACT:  # forget what is old
+                self._free = [(each.free_at, at) for at, each in self.full.items()]
+                heapify(self._free)
         else:
             if log.is_full:
                 self.full.pop(key, None)
@@ -157,22 +161,29 @@ class Shard:
         self.full.pop(key, None)
 
     def _evict(self, newest: Key, now: int) -> None:
-        free_at, soonest = self._soonest()
         oldest = next(iter(self.open), newest)
+        free_at, soonest = self._soonest(newest)
         if soonest is not None and (free_at <= now or oldest == newest):
             del self.full[soonest]
-        else:
-            self.open.pop(oldest, None)
+        elif oldest != newest:
+            del self.open[oldest]
 
-    def _soonest(self) -> tuple[int, Key | None]:
-        """The full window that empties first; what the heap knows of others is old."""
+    def _soonest(self, newest: Key) -> tuple[int, Key | None]:
+        """The full window that empties first, but for the newest of all."""
+        held = None
         while self._free:
             free_at, key = self._free[0]
             log = self.full.get(key)
+            if log is not None and log.free_at == free_at and key != newest:
+                break
+            # What the heap knows of it is old, or it is the newest.
+            popped = heappop(self._free)
             if log is not None and log.free_at == free_at:
-                return free_at, key
-            heappop(self._free)
-        return 0, None
+                held = popped
+        found = self._free[0] if self._free else (0, None)
+        if held is not None:
+            heappush(self._free, held)
+        return found
 
 
 class MemoryWindowStore:

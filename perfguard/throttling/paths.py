@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.http import HttpRequest
 
 from perfguard.exceptions import InvalidSetting
 from perfguard.throttling.plans import scope_named
+
+
+def with_head(methods: Iterable[str]) -> frozenset[str]:
+    """The methods in upper case; HEAD with GET, as Django runs the same view."""
+    named = frozenset(map(str.upper, methods))
+    return named | {"HEAD"} if "GET" in named else named
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class PathRule:
         except (re.error, TypeError) as error:
             raise _wrong(value, f"'path' is no regular expression: {error}") from error
         scope_named(value["scope"])
-        return cls(path, value["scope"], frozenset(map(str.upper, methods)))
+        return cls(path, value["scope"], with_head(methods))
 
     def matches(self, request: HttpRequest) -> bool:
         return (

@@ -39,6 +39,10 @@ class ScopedRate:
         # Exact windows and buckets are written differently, so a limit that
         # crosses the threshold starts afresh.
         suffix = f"throttle:{scope.name}:{rate.period}{'' if step_ms == 1 else 'b'}"
+        if scope.count_refused:
+            # It keeps the newest hits up to its limit alone: not the window of a rate
+            # with another limit.
+            suffix += f"r{rate.limit}"
         policy = scope.policy or scope.name
         return cls(
             scope.name,

@@ -39,7 +39,9 @@ class Refusals:
         asked_at, until, reply = entry
         now = self.clock()
         if now >= until:
-            self._entries.pop(groups, None)
+            with self._lock:
+                if self._entries.get(groups) is entry:  # and not a newer one
+                    del self._entries[groups]
             return None
         elapsed_ms = int((now - asked_at) * 1000)
         aged = list(reply)

@@ -55,19 +55,20 @@ def _views(patterns: Any, start: str) -> Iterator[tuple[str, Any]]:
 
 
 def _name(view: Any) -> str:
-    kind = _class(view) or view
+    kind = view_class(view) or view
     # DRF gives the class that it makes of a function that function's name.
     name = getattr(kind, "__name__", type(kind).__name__)
     return f"{getattr(kind, '__module__', '')}.{name}"
 
 
-def _class(view: Any) -> Any:
+def view_class(view: Any) -> Any:
+    """The class behind what ``as_view()`` or DRF's ``api_view`` returned, or None."""
     return getattr(view, "cls", None) or getattr(view, "view_class", None)
 
 
 def _read(route: str, view: Any) -> Throttled:
     options = getattr(view, "initkwargs", None) or {}
-    kind = _class(view)
+    kind = view_class(view)
     classes = options.get("throttle_classes", getattr(kind, "throttle_classes", ()))
     ours = [each for each in classes if hasattr(each, "asks")]
     scopes = list(getattr(view, SCOPES_ATTRIBUTE, ()))

@@ -9,7 +9,7 @@ from redis.crc import key_slot
 
 from perfguard.redis.client import get_client
 from perfguard.throttling.gate import gate, group
-from tests.servers import cluster, wait_until
+from tests.servers import RedisServer, cluster, wait_until
 
 RATES = {"api": "5/minute", "wide": "50/hour"}
 
@@ -172,6 +172,36 @@ def test_a_dead_master_takes_only_its_own_slots_to_memory(nodes, caplog):
     )
 
 
+def test_refused_hits_count_in_two_slots_where_that_is_wanted(nodes, perfguard):
+    perfguard(
+        THROTTLE_RATES={
+            "api": {"rate": "1/3 seconds", "count_refused": True},
+            "wide": "9/hour",
+        }
+    )
+    other = elsewhere(nodes, "user:1")
+    groups = (group("user:1", "api"), group(other, "wide"))
+    assert gate.decide(groups).allowed
+    waits = [gate.decide(groups).reset_after for _ in range(5)]
+    assert min(waits) > 2.9  # each refused hit begins the wait again
+    assert gate.remaining(other, "wide") == 8
+
+
+def test_a_slot_without_a_master_is_found_again(nodes):
+    for node in nodes:
+        node.client().config_set("cluster-require-full-coverage", "no")
+    gate.hit("user:1", "api")
+    slot = key_slot(b"user:1")
+    client = get_client()
+    del client._cluster.nodes_manager.slots_cache[slot]
+    assert gate.hit("user:1", "api").source == "memory"
+    assert client.away() == ["cluster"]
+    wait_until(
+        lambda: gate.hit("user:1", "wide").source == "redis", "the slot's master"
+    )
+    assert client.away() == []
+
+
 def test_no_node_at_all(perfguard):
     perfguard(
         REDIS_URL="redis://127.0.0.1:1/0",
@@ -182,3 +212,32 @@ def test_no_node_at_all(perfguard):
     verdicts = [gate.hit("user:1", "api") for _ in range(7)]
     assert [each.allowed for each in verdicts] == [True] * 5 + [False] * 2
     assert {each.source for each in verdicts} == {"memory"}
+    assert get_client().away() == ["cluster"]
+
+
+def test_a_silent_node_is_waited_for_once(perfguard):
+    with RedisServer() as silent:
+        silent.hang()
+        perfguard(
+            REDIS_URL=silent.url,
+            REDIS_CLUSTER=True,
+            THROTTLE_RATES=RATES,
+            REDIS_PROBE_INTERVAL=30.0,
+        )
+        asked = []
+        client = get_client()
+        discover = client._discover
+
+        def count():
+            asked.append(1)
+            discover()
+
+        client._discover = count
+        threads = [
+            threading.Thread(target=gate.hit, args=("user:1", "api")) for _ in range(12)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(asked) == 1

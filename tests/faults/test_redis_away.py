@@ -9,7 +9,9 @@ import threading
 
 import pytest
 
+from perfguard.exceptions import RedisUnavailable
 from perfguard.redis.client import get_client
+from perfguard.redis.scripts import Script
 from perfguard.signals import circuit_changed
 from perfguard.throttling.gate import gate
 from tests.servers import ROOT, RedisServer, free_port, wait_until
@@ -24,7 +26,9 @@ def on(perfguard, caplog):
 
     def configure(url, **settings):
         perfguard(
-            **{"REDIS_PROBE_INTERVAL": 0.02, "THROTTLE_RATES": RATES} | settings,
+            **{"REDIS_PROBE_INTERVAL": 0.02, "THROTTLE_RATES": RATES}
+            | {"REDIS_CONNECT_TIMEOUT": 1.0, "REDIS_READ_TIMEOUT": 1.0}
+            | settings,
             REDIS_URL=url,
         )
 
@@ -297,3 +301,27 @@ def test_a_server_that_passes_probes_and_fails_calls_is_probed_less_and_less(
         pauses.append(endpoint.circuit._pause)
         wait_until(lambda: not is_open(), "a probe to pass")
     assert pauses == [0.02, 0.04, 0.08, 0.16]
+
+
+def test_a_refused_asking_leaves_no_reply_for_the_next_call(on, own_redis):
+    own_redis.client().execute_command("ACL SETUSER weak on >pw ~* +@all -asking")
+    on(f"redis://weak:pw@127.0.0.1:{own_redis.port}/0")
+    (endpoint,) = get_client().endpoints()
+    echo = Script("return ARGV[1]")
+    assert endpoint.call(echo, echo.command([], [])) is None
+    with pytest.raises(RedisUnavailable):
+        endpoint.call(
+            echo, b"".join([echo.head(2), b"$1\r\n0\r\n$1\r\na\r\n"]), asking=True
+        )
+    after = b"".join([echo.head(2), b"$1\r\n0\r\n$1\r\nb\r\n"])
+    assert endpoint.call(echo, after) == b"b"
+
+
+def test_a_circuit_whose_thread_cannot_start_stays_closed(on, own_redis, monkeypatch):
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    on(f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert gate.hit("user:1", "api").source == "memory"
+    assert not is_open()

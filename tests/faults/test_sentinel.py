@@ -62,3 +62,29 @@ def test_a_fail_over_under_load_refuses_nobody_who_had_room(group):
     assert {verdict.source for verdict in verdicts} == {"redis", "memory"}
     assert gate.hit("user:after", "api").source == "redis"
     assert replica.client().exists("perfguard:{user:after}:throttle:api:60")
+
+
+def test_the_sentinels_of_a_cache_are_asked_within_own_time_outs(
+    group, settings, perfguard
+):
+    sentinels = [
+        tuple(each.rsplit(":", 1)) for each in settings.PERFGUARD["REDIS_SENTINELS"]
+    ]
+    settings.DJANGO_REDIS_CONNECTION_FACTORY = (
+        "django_redis.pool.SentinelConnectionFactory"
+    )
+    settings.CACHES = {
+        "default": {
+            "BACKEND": "django_redis.cache.RedisCache",
+            "LOCATION": "redis://mymaster/0",
+            "OPTIONS": {
+                "CLIENT_CLASS": "django_redis.client.SentinelClient",
+                "SENTINELS": sentinels,
+            },
+        }
+    }
+    perfguard(REDIS_CACHE_ALIAS="default", REDIS_URL="", REDIS_SENTINELS=[])
+    assert gate.hit("user:1", "api").source == "redis"
+    manager = get_client().endpoints()[0]._pool.sentinel_manager
+    for sentinel in manager.sentinels:
+        assert sentinel.connection_pool.connection_kwargs["socket_timeout"] == 3.0

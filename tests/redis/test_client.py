@@ -31,7 +31,7 @@ def test_the_server_of_a_cache_is_used_by_connections_of_its_own(
     perfguard(REDIS_CACHE_ALIAS="default", THROTTLE_RATES={"api": "1/minute"})
     assert gate.hit("user:1", "api").source == "redis"
     pool = get_client().endpoints()[0]._pool
-    assert pool.connection_kwargs["socket_timeout"] == 0.1
+    assert pool.connection_kwargs["socket_timeout"] == 3.0
     assert own_redis.client().exists("perfguard:{user:1}:throttle:api:60")
 
 
@@ -95,3 +95,25 @@ def test_addresses_of_sentinels(text, address):
 def test_other_text_is_no_address(text):
     with pytest.raises(ValueError, match=r"host|Port"):
         sentinel_address(text)
+
+
+def test_of_several_servers_of_a_cache_the_first_is_written_to(
+    settings, perfguard, own_redis
+):
+    with RedisServer(replicaof=f"127.0.0.1 {own_redis.port}") as replica:
+        settings.CACHES = {
+            "default": {
+                "BACKEND": "django.core.cache.backends.redis.RedisCache",
+                "LOCATION": [own_redis.url, replica.url],
+            }
+        }
+        perfguard(REDIS_CACHE_ALIAS="default", THROTTLE_RATES={"api": "9/minute"})
+        assert gate.hit("user:1", "api").source == "redis"
+        assert get_client().circuit.server == f"127.0.0.1:{own_redis.port}"
+
+
+def test_options_of_a_url_do_not_overrule_the_time_outs(perfguard, redis_server):
+    perfguard(REDIS_URL=f"{redis_server.url}?socket_timeout=50&max_connections=1")
+    options = get_client().endpoints()[0]._pool.connection_kwargs
+    assert options["socket_timeout"] == 3.0
+    assert get_client().endpoints()[0]._pool.max_connections > 1000

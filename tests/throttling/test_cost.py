@@ -329,6 +329,19 @@ def test_a_prefix_may_be_any_text(server, perfguard, prefix):
     assert server.client().dbsize() == 1
 
 
+@pytest.mark.parametrize("prefix", ["perfguard", "%s", "a%%b", "é", "%b", ""])
+@pytest.mark.parametrize("rates", [ONE, THREE, SIX], ids=len)
+def test_the_command_packed_beforehand_is_the_one_packed_on_the_spot(
+    perfguard, redis_server, prefix, rates
+):
+    perfguard(REDIS_URL=redis_server.url, REDIS_KEY_PREFIX=prefix)
+    store = RedisWindowStore(get_client())
+    plan = plan_for((scopes_of(rates), 3))
+    for identity in (*map(fit, ODD), "%b", "%s", "%%", "$1\r\n", "é" * 200):
+        on_the_spot = store._command(((identity, plan),), b"1")
+        assert store._packed(identity, plan) == on_the_spot
+
+
 # -- bytes -------------------------------------------------------------------------
 
 

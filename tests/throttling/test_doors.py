@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 from django.utils.decorators import method_decorator
 from django.views import View
+from rest_framework.decorators import api_view, permission_classes
 from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.throttling import AnonRateThrottle as PlainThrottle
@@ -517,3 +518,84 @@ def test_a_rate_in_place_of_a_scope_is_explained():
 def test_an_empty_identity_passes():
     view = view_of("1/minute", by=lambda request: "")
     assert statuses(lambda: view(rf.get("/")), 3) == [200] * 3
+
+
+def test_rates_of_two_views_of_one_kind_are_their_own(perfguard):
+    perfguard(THROTTLE_RATES={"user": "99/minute"})  # DRF's default throttle here
+
+    class One(View):
+        def get(self, request):
+            return HttpResponse("one")
+
+    class Two(One):
+        pass
+
+    @method_decorator(throttle("1/minute"), name="dispatch")
+    class Five(One):
+        pass
+
+    @method_decorator(throttle("1/minute"), name="dispatch")
+    class Six(One):
+        pass
+
+    @api_view()
+    @permission_classes([])
+    def three(request):
+        return Response("three")
+
+    @api_view()
+    @permission_classes([])
+    def four(request):
+        return Response("four")
+
+    views = [One.as_view(), Two.as_view(), three, four]
+    views = [throttle("1/minute")(view) for view in views]
+    views += [Five.as_view(), Six.as_view()]
+    views.append(throttle("1/minute")(lambda request: HttpResponse("a lambda")))
+    for view in views:
+        assert statuses(lambda view=view: view(rf.get("/")), 2) == [200, 429]
+
+
+def test_head_counts_where_get_does(perfguard, serve):
+    view = view_of("1/minute", methods=["GET"])
+    assert statuses(lambda: view(rf.head("/")), 2) == [200, 429]
+    perfguard(
+        THROTTLE_RATES={"api": "1/minute"},
+        THROTTLE_PATHS=[{"path": "^/", "scope": "api", "methods": ["get"]}],
+    )
+    heads = statuses(lambda: serve(ThrottleMiddleware, ok, rf.head("/")), 2)
+    assert heads == [200, 429]
+
+
+def test_a_receiver_that_waits_hurts_no_async_view():
+    told = []
+
+    async def receiver(**kwargs):
+        await asyncio.sleep(0)
+        told.append(kwargs["verdict"].allowed)
+
+    @throttle("1/minute")
+    async def view(request):
+        return HttpResponse("ok")
+
+    async def ask():
+        return [(await view(rf.get("/"))).status_code for _ in range(2)]
+
+    throttle_decided.connect(receiver)
+    try:
+        assert asyncio.run(ask()) == [200, 429]
+    finally:
+        throttle_decided.disconnect(receiver)
+    assert told == [True, False]
+
+
+def test_a_stricter_rate_that_counts_refused_hits_leaves_others_of_its_scope(perfguard):
+    perfguard(THROTTLE_RATES={"user": "9/minute"})
+
+    class Strict(UserRateThrottle):
+        rate = {"rate": "2/minute", "count_refused": True}  # noqa: RUF012
+
+    wide, strict = drf_view(UserRateThrottle), drf_view(Strict)
+    assert statuses(lambda: get(wide), 10) == [200] * 9 + [429]
+    statuses(lambda: get(strict), 5)
+    assert get(wide).status_code == 429

@@ -54,6 +54,14 @@ class Log:
     period: int  # seconds
     count_refused: bool = False
     hits: list[int] = field(default_factory=list)
+    kept: dict[int, list[int]] = field(default_factory=dict)
+
+    def change(self, limit):
+        """Where refused hits count, each limit has a window of its own."""
+        if self.count_refused:
+            self.kept[self.limit] = self.hits
+            self.hits = self.kept.get(limit, [])
+        self.limit = limit
 
     def counted(self, now):
         """The hits of the period just past; one at t leaves at t + period, for good."""
@@ -135,7 +143,7 @@ class Trace:
         elif name in {"edge", "any edge"}:
             self.to_edge(*values, back=name == "any edge")
         elif name == "limit":
-            self.logs[values[0] % len(self.logs)].limit = values[1]
+            self.logs[values[0] % len(self.logs)].change(values[1])
         else:
             self.reset()
 

@@ -19,6 +19,13 @@ from project.demo.models import normal_email
 
 rf = RequestFactory()
 EMAIL = "kiss@example.com"
+IN_CI = bool(os.environ.get("CI"))
+thorough = settings(
+    deadline=None,
+    database=None,
+    max_examples=1000 if IN_CI else 300,
+    derandomize=IN_CI,
+)
 
 
 def of_peer(peer, **headers):
@@ -55,6 +62,7 @@ def test_a_whole_64_is_one_identity_and_its_neighbour_is_another():
     assert of_peer("2001:db8:1:1:ffff:ffff:ffff:ffff") != first
 
 
+@thorough
 @given(address=st.ip_addresses(v=4))
 def test_every_ipv4_address_is_an_identity_of_its_own(address):
     assert of_peer(str(address)) == f"ip:{address}"
@@ -137,12 +145,7 @@ def test_the_dotted_capital_i_is_one_with_its_small_letter():
 every_text = st.text(st.characters(exclude_categories=()), max_size=40)
 
 
-@settings(
-    deadline=None,
-    database=None,
-    max_examples=1000 if os.environ.get("CI") else 300,
-    derandomize=bool(os.environ.get("CI")),
-)
+@thorough
 @given(name=every_text)
 @example(name="\ufb03\u0345\u1e9e\u0149\u01c5\u03c2\u0131\u0130")
 @example(name="\ud800\x00")
@@ -154,6 +157,7 @@ def test_names_that_a_project_may_hold_for_one_are_one_identity(name):
         assert account_identity(spelling) == identity
 
 
+@thorough
 @given(name=every_text)
 def test_an_identity_tells_nothing_of_the_name(name):
     assert re.fullmatch("account:[0-9a-f]{32}", account_identity(name))

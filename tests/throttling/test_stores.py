@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from perfguard.throttling.memory_store import MemoryWindowStore
 from perfguard.throttling.plans import Scope, plan_for
 from perfguard.throttling.windows import Verdict
 
@@ -169,3 +170,13 @@ def test_odd_identities_are_keys_of_their_own(store):
         assert hit(store, "1/minute", identity=identity).allowed
     for identity in odd:
         assert not hit(store, "1/minute", identity=identity).allowed
+
+
+@pytest.mark.parametrize("options", [{"count_refused": True}, {}])
+def test_what_memory_knows_of_full_windows_is_bounded(clock, options):
+    memory = MemoryWindowStore(clock=clock)
+    for _ in range(1000):
+        hit(memory, "1/second", **options)
+        clock.advance(0.5)
+    shard = memory._shard("user:1")
+    assert len(shard._free) <= 2 * len(shard.full) + 65
