@@ -15,6 +15,7 @@ from perfguard.throttling.answers import refusal
 from perfguard.throttling.identity import address_identity, user_identity
 from perfguard.throttling.paths import with_head
 from perfguard.throttling.plans import Scope, scope_named
+from perfguard.throttling.rates import Rate
 from perfguard.throttling.requests import Ask, ask, record_of
 from perfguard.throttling.urls import SCOPES_ATTRIBUTE, view_class
 
@@ -96,7 +97,10 @@ def _scope(rate: str | Scope, view: Callable[..., Any]) -> Scope | Callable[[], 
     if "/" not in rate:
         return lambda: scope_named(rate)  # read when used: settings may change
     name, policy = _own_name(view)
-    return _own_scope(name[-100:], rate, policy)
+    # With the rate: two of them on one view are two windows.
+    parsed = Rate.parse(rate)
+    own = f"{name[-70:]}.{parsed.limit}-{parsed.period}"
+    return _own_scope(own, rate, policy)
 
 
 def _own_name(view: Callable[..., Any]) -> tuple[str, str]:

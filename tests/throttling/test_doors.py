@@ -144,6 +144,14 @@ def test_two_decorators_of_two_rates_both_hold():
     assert statuses(lambda: view(rf.get("/")), 3) == [200, 200, 429]
 
 
+def test_rates_of_one_view_are_windows_of_their_own():
+    view = throttle("9/hour")(view_of("2/minute"))
+    assert statuses(lambda: view(rf.get("/")), 3) == [200, 200, 429]
+    view = throttle("4/minute")(view_of("1/minute", methods=["POST"]))
+    assert statuses(lambda: view(rf.get("/")), 2) == [200, 200]
+    assert statuses(lambda: view(rf.post("/")), 2) == [200, 429]
+
+
 def test_mistakes_are_found_at_import():
     with pytest.raises(InvalidRate):
         view_of("10/month")
