@@ -184,7 +184,7 @@ def cluster(binary: str | None = None, masters: int = 3) -> Iterator[list[RedisS
                     binary,
                     port=free_cluster_port(),
                     cluster_enabled="yes",
-                    cluster_node_timeout=2000,
+                    cluster_node_timeout=15_000,
                 )
             )
             for _ in range(masters)

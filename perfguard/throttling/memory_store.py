@@ -27,7 +27,6 @@ class Log:
     __slots__ = (
         "befores",
         "first",
-        "is_full",
         "period_ms",
         "stamps",
         "step_ms",
@@ -41,7 +40,6 @@ class Log:
         self.befores = None if scoped.step_ms == 1 else array("q")
         self.first = 0  # index of the oldest entry that still counts
         self.total = 0  # hits in all buckets, also in those that have left
-        self.is_full = False  # refused a hit of cost 1 when it was last looked at
 
     def used(self, now: int) -> int:
         """Hits in the window, after those that have left it are dropped for good."""
@@ -73,8 +71,9 @@ class Log:
         if self.befores is None:
             for _ in range(cost):
                 self.stamps.append(now)
-            # Of refused hits that are counted, the newest decide.
-            self._drop(max(self.first, len(self.stamps) - limit))
+            beyond = len(self.stamps) - limit
+            if beyond > self.first:  # of counted refused hits, the newest decide
+                self._drop(beyond)
             return
         at = self._end(now)
         # Never before the newest, also where the clock went back.
@@ -147,12 +146,12 @@ class Shard:
             if len(self._free) > 2 * len(self.full) + COMPACT:  # forget what is old
                 self._free = [(each.free_at, at) for at, each in self.full.items()]
                 heapify(self._free)
-        else:
-            if log.is_full:
-                self.full.pop(key, None)
-            self.open[key] = log
+        elif key in self.open:
             self.open.move_to_end(key)
-        log.is_full = full
+            return
+        else:
+            self.full.pop(key, None)
+            self.open[key] = log
         if len(self.open) + len(self.full) > self.size:
             self._evict(key, now)
 

@@ -124,7 +124,7 @@ def test_windows_half_moved_are_kept_in_memory_for_the_while(nodes):
     )
     assert [(each.allowed, each.source) for each in asked] == [(True, "memory")]
     assert not any(each.circuit.is_open for each in get_client().endpoints())
-    assert gate.hit("user:1", "wide", "api").source == "redis"
+    wait_until(lambda: gate.peek("user:1", "wide", "api").source == "redis", "the slot")
 
 
 def test_a_slot_moved_under_load_loses_and_admits_nothing(nodes):
