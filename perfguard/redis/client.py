@@ -58,13 +58,12 @@ class Server:
         self._endpoint = endpoint
         self.one_slot = False
         self.circuit = endpoint.circuit
-        self.call_endpoint = endpoint.call
 
     def is_away(self, identity: str) -> bool:
         return self.circuit.is_open
 
     def call(self, identity: str, script: Script, command: bytes) -> Any:
-        return self.call_endpoint(script, command)
+        return self._endpoint.call(script, command)
 
     def endpoints(self) -> list[Endpoint]:
         return [self._endpoint]

@@ -1,13 +1,12 @@
-"""The answer about rolling windows, and what a store must be able to do."""
+"""The answer about rolling windows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Protocol
 
-from perfguard.throttling.plans import Group, Plan
+from perfguard.throttling.plans import Group
 from perfguard.throttling.rates import Rate
 
 # Where a verdict comes from.
@@ -116,13 +115,3 @@ class Verdict:
                     )
                 )
         return windows
-
-
-class WindowStore(Protocol):
-    """Decides for all groups at once: every window has room, or none counts."""
-
-    def hit(self, groups: Sequence[Group]) -> Sequence[int]: ...
-
-    def peek(self, groups: Sequence[Group]) -> Sequence[int]: ...
-
-    def reset(self, identity: str, plan: Plan) -> None: ...
