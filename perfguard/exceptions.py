@@ -6,6 +6,9 @@
     +-- InvalidSetting    (also ImproperlyConfigured) a value of PERFGUARD is wrong
     |   +-- InvalidRate   (also ValueError)           text that is no rate
     |   +-- UnknownScope  (also LookupError)          no rate is set for a scope
+    |   +-- InvalidLifetime (also ValueError)         text that is no lifetime
+    +-- InvalidCredential                             what a request presents is no good
+    +-- TruthUnavailable                              neither Redis nor the database
     +-- RedisUnavailable  (also ConnectionError)      Redis cannot answer just now
         +-- SlotsDiffer                               one call, keys of several slots
 """
@@ -37,3 +40,20 @@ class RedisUnavailable(PerfguardError, ConnectionError):
 
 class SlotsDiffer(RedisUnavailable):
     """One call named keys of several Redis Cluster slots."""
+
+
+class InvalidLifetime(InvalidSetting, ValueError):
+    """The text is not a lifetime; the message lists what is allowed."""
+
+
+class InvalidCredential(PerfguardError):
+    """A token, an API key or a trusted header that is malformed, unknown, expired or
+    revoked. ``code`` is a word for machines; the message holds no secret."""
+
+    def __init__(self, message: str, code: str = "invalid") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TruthUnavailable(PerfguardError):
+    """Whether a credential is revoked cannot be known just now: answer 503."""

@@ -9,6 +9,31 @@
     Sent when a Redis server is found to be away or back. ``sender`` is the
     circuit's class, ``server`` its address, ``is_open`` a bool, ``error`` the
     exception that opened it (``None`` when it closes).
+
+``credential_refused``
+    Sent when a credential was presented and refused. ``sender`` is the class that
+    refused it, ``request`` the HttpRequest or None, ``kind`` "token", "api_key",
+    "trusted_header" or "password", ``code`` a word that says why, ``user_key`` the
+    user's id as text, empty when it is not known.
+
+``token_revoked``
+    Sent after a revocation was committed to the journal. ``kind`` is "token",
+    "session" or "user" (all that the user has), ``user_key`` the user's id as text,
+    ``marker`` the ``jti``, the ``sid`` or the new generation, ``reason`` a word, ``by``
+    the id, as text, of whoever did it, or empty.
+
+``token_reused``
+    Sent when a refresh token came back after it had been rotated, so that its session
+    was ended: ``user_key`` and ``sid``.
+
+``api_key_changed``
+    Sent after a change was committed. ``key_id`` is the public part of the API key,
+    ``change`` "created", "rotated", "revoked" or "restricted", ``user_key`` its
+    owner's id as text, ``by`` as above.
+
+``user_signed_in``
+    Sent after a pair of tokens was issued: ``user``, ``request`` (or None), ``method``
+    "password" or "trusted_header", ``sid``.
 """
 
 from __future__ import annotations
@@ -17,3 +42,9 @@ from django.dispatch import Signal
 
 throttle_decided = Signal()
 circuit_changed = Signal()
+
+credential_refused = Signal()
+token_revoked = Signal()
+token_reused = Signal()
+api_key_changed = Signal()
+user_signed_in = Signal()

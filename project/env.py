@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 from collections.abc import Callable
@@ -71,3 +72,20 @@ def secret_key(path: Path) -> str:
         key = secrets.token_urlsafe(50)
         file.write(key)
     return key
+
+
+def derived_key(secret: str, purpose: str) -> str:
+    """Another key for another purpose, from the one secret that an operator sets."""
+    return hmac.new(secret.encode(), purpose.encode(), "sha512").hexdigest()
+
+
+def pairs(name: str) -> dict[str, str]:
+    """``"2026-05=key,2026-09=key"``; a part before the first "=" may be empty."""
+    found = {}
+    for each in items(name):
+        key, equals, value = each.partition("=")
+        if not equals or not value:
+            # Without the text, which may be a key.
+            raise ImproperlyConfigured(f"{name}: write id=key, with commas between.")
+        found[key.strip()] = value.strip()
+    return found

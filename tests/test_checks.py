@@ -21,6 +21,7 @@ from perfguard.throttling.throttles import (
     SignInThrottle,
     UserRateThrottle,
 )
+from project import settings as project_settings
 
 urlpatterns = []
 
@@ -32,8 +33,9 @@ def _no_views(settings):
 
 def test_the_project_is_without_fault(settings, perfguard):
     settings.ROOT_URLCONF = "project.urls"
-    perfguard(THROTTLE_RATES={"anon": "60/minute", "user": "100/minute"})
-    assert found(include_deployment_checks=True)[-1].id == "perfguard.W105"
+    perfguard(THROTTLE_RATES=project_settings.PERFGUARD["THROTTLE_RATES"])
+    deployment = {each.id for each in found(include_deployment_checks=True)}
+    assert deployment == {"perfguard.W105", "perfguard.I401"}
     assert found() == []
 
 
@@ -352,7 +354,7 @@ def test_a_scope_of_a_path_and_of_a_view(perfguard, monkeypatch):
 
 
 def test_memory_alone_is_a_warning_at_deployment(perfguard):
-    perfguard()
+    perfguard(TOKEN_ACCESS_LIFETIME="30m")
     deployment = [each.id for each in found(include_deployment_checks=True)]
     assert deployment == ["perfguard.W105"]
     perfguard(REDIS_URL="redis://localhost")

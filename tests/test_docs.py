@@ -15,7 +15,7 @@ from perfguard.conf import SETTINGS
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("*.md"))]
-CHECK_ID = re.compile(r"perfguard\.[EW]\d{3}")
+CHECK_ID = re.compile(r"perfguard\.[EWI]\d{3}")
 VARIABLE = re.compile(r"""\b(?:env\.\w+|text)\(\s*["']([A-Z_]+)["']""")
 PROJECT = sorted((ROOT / "project").rglob("*.py"))
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -46,14 +46,15 @@ def test_every_setting_has_a_heading_and_every_such_heading_is_a_setting():
 
 def checks_in_code():
     """(kind, id) of every message that the checks make."""
-    tree = ast.parse((ROOT / "perfguard" / "checks.py").read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in KINDS:
-            (number,) = [each.value for each in node.keywords if each.arg == "id"]
-            yield KINDS[node.func.id], number.value
+    for path in CHECKS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in KINDS:
+                (number,) = [each.value for each in node.keywords if each.arg == "id"]
+                yield KINDS[node.func.id], number.value
 
 
-KINDS = {"Error": "E", "Warning": "W"}
+CHECKS = sorted((ROOT / "perfguard").rglob("checks.py"))
+KINDS = {"Error": "E", "Warning": "W", "Info": "I"}
 
 
 def test_every_check_is_in_the_manual_once():
@@ -63,11 +64,14 @@ def test_every_check_is_in_the_manual_once():
 
 
 def test_check_ids_are_listed_once_and_tell_their_kind():
-    source = (ROOT / "perfguard" / "checks.py").read_text()
-    listed = CHECK_ID.findall(ast.get_docstring(ast.parse(source)))
+    listed = []
+    for path in CHECKS:
+        source = path.read_text()
+        here = CHECK_ID.findall(ast.get_docstring(ast.parse(source)))
+        assert set(here) == set(CHECK_ID.findall(source))
+        listed += here
     assert sorted(listed) == sorted({number for _, number in checks_in_code()})
     assert all(number[10] == kind for kind, number in checks_in_code())
-    assert set(listed) == set(CHECK_ID.findall(source))
 
 
 def variables_in_the_manual():

@@ -71,7 +71,9 @@ sys.modules["rest_framework"] = None
 from django.conf import settings
 settings.configure(
     SECRET_KEY="x" * 50,
-    INSTALLED_APPS=["perfguard"],
+    INSTALLED_APPS=[
+        "django.contrib.contenttypes", "django.contrib.auth", "perfguard"
+    ],
     PERFGUARD={"THROTTLE_RATES": {"api": "1/minute"}},
     ROOT_URLCONF="tests.empty_urls",
 )

@@ -32,14 +32,14 @@ def client_ip(request: HttpRequest) -> Address | None:
     """
     peer = request.META.get("REMOTE_ADDR", "")
     client = parse_address(peer)
-    if not conf.TRUSTED_PROXIES or not _is_trusted(peer or UNIX):
+    if not conf.TRUSTED_PROXIES or not is_trusted(peer or UNIX):
         return client
     for hop in _hops(request):
         address = parse_address(hop)
         if address is None:
             return client
         client = address
-        if not _is_trusted(hop):
+        if not is_trusted(hop):
             return client
     return client
 
@@ -87,7 +87,8 @@ def _hops(request: HttpRequest) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _is_trusted(text: str) -> bool:
+def is_trusted(text: str) -> bool:
+    """Whether that address, or ``"unix"``, is in ``TRUSTED_PROXIES``."""
     if text == UNIX:
         return UNIX in conf.TRUSTED_PROXIES
     address = parse_address(text)
@@ -98,7 +99,7 @@ def _is_trusted(text: str) -> bool:
 
 def _reload(*, setting: str, **kwargs: Any) -> None:
     if setting == "PERFGUARD":
-        _is_trusted.cache_clear()
+        is_trusted.cache_clear()
 
 
 setting_changed.connect(_reload, dispatch_uid="perfguard.http.client_ip")

@@ -21,6 +21,7 @@ from perfguard.conf import conf
 from perfguard.exceptions import InvalidSetting
 from perfguard.redis.cluster import Cluster
 from perfguard.redis.endpoint import Endpoint
+from perfguard.redis.era import Reading
 from perfguard.redis.scripts import Script
 
 SENTINEL_PORT = 26379
@@ -41,6 +42,10 @@ class Client(Protocol):
     def is_away(self, identity: str) -> bool: ...
 
     def call(self, identity: str, script: Script, command: bytes) -> Any: ...
+
+    def read(self, identity: str, command: bytes) -> Reading:
+        """Raises RedisUnavailable; see ``Endpoint.read``."""
+        ...
 
     def endpoints(self) -> list[Endpoint]: ...
 
@@ -64,6 +69,9 @@ class Server:
 
     def call(self, identity: str, script: Script, command: bytes) -> Any:
         return self._endpoint.call(script, command)
+
+    def read(self, identity: str, command: bytes) -> Reading:
+        return self._endpoint.read(command)
 
     def endpoints(self) -> list[Endpoint]:
         return [self._endpoint]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
@@ -21,6 +21,7 @@ from perfguard.conf import conf
 from perfguard.exceptions import RedisUnavailable
 from perfguard.redis.breaker import Circuit
 from perfguard.redis.endpoint import Endpoint
+from perfguard.redis.era import Reading
 from perfguard.redis.scripts import Script
 
 REDIRECTIONS = 5  # followed by one call, as redis-py's own default allows
@@ -56,6 +57,12 @@ class Cluster:
 
     def call(self, identity: str, script: Script, command: bytes) -> Any:
         """As ``Endpoint.call``, on the master of the identity's slot."""
+        return self._on_master(identity, "call", script, command)
+
+    def read(self, identity: str, command: bytes) -> Reading:
+        return cast("Reading", self._on_master(identity, "read", command))
+
+    def _on_master(self, identity: str, method: str, *args: Any) -> Any:
         if self._cluster is None:
             self._first_map()
         endpoint, asking = self._endpoint(identity), False
@@ -63,7 +70,7 @@ class Cluster:
             if endpoint is None:
                 break
             try:
-                return endpoint.call(script, command, asking=asking)
+                return getattr(endpoint, method)(*args, asking=asking)
             except MovedError as error:
                 # Only the node that says so is sure to know: the others hear of it
                 # by gossip, so that a map asked for now might still be the old one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from redis.connection import ConnectionPool
 from redis.exceptions import (
@@ -20,6 +20,7 @@ from redis.exceptions import (
 
 from perfguard.exceptions import RedisUnavailable, SlotsDiffer
 from perfguard.redis.breaker import Circuit
+from perfguard.redis.era import INFO, Reading, era_of
 from perfguard.redis.scripts import Script, bulk
 
 # Answers that say where a slot is, or that a call was malformed for a cluster.
@@ -65,19 +66,29 @@ class Endpoint:
         redis-py's slot errors (``ABOUT_SLOTS``) pass as they are, except that
         keys in several slots raise SlotsDiffer.
         """
+        return self._guarded(self._exchange, script, command, asking)
+
+    def read(self, command: bytes, *, asking: bool = False) -> Reading:
+        """Send a command that changes nothing; the reply, and the server's era.
+
+        Raises as ``call`` does.
+        """
+        return cast("Reading", self._guarded(self._exchange_read, command, asking))
+
+    def _guarded(self, exchange: Callable[..., Any], *args: Any) -> Any:
         try:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self._exchange(self._connect(), script, command, asking)
+                return exchange(self._connect(), *args)
             try:
-                return self._exchange(connection, script, command, asking)
+                return exchange(connection, *args)
             except ConnectionError:
                 # The server may have closed an idle connection, or have been
                 # restarted: that is no reason to give up on it. Its siblings are
                 # as stale. A time-out is another matter, and not tried again.
                 self._drop_idle()
-                return self._exchange(self._connect(), script, command, asking)
+                return exchange(self._connect(), *args)
         except ClusterCrossSlotError as error:
             raise SlotsDiffer(str(error)) from error
         except ABOUT_SLOTS:
@@ -122,6 +133,20 @@ class Endpoint:
             raise
         self._idle.append(connection)
         return reply
+
+    def _exchange_read(self, connection: Any, command: bytes, asking: bool) -> Reading:
+        command = INFO + (ASKING if asking else b"") + command
+        try:
+            connection.send_packed_command((command,), check_health=False)
+            era = era_of(connection.read_response())
+            if asking:
+                connection.read_response()
+            reply = connection.read_response()
+        except BaseException:
+            self._drop(connection)  # more replies may be to come
+            raise
+        self._idle.append(connection)
+        return Reading(reply, era)
 
     def _exchange_text(
         self, connection: Any, script: Script, command: bytes, asking: bool

@@ -31,3 +31,8 @@ class Script:
     def command(self, keys: list[bytes], args: list[bytes]) -> bytes:
         rest = [b"%d" % len(keys), *keys, *args]
         return self.head(len(rest)) + b"".join(map(bulk, rest))
+
+
+def packed(*parts: bytes) -> bytes:
+    """A command that is no script."""
+    return b"*%d\r\n%b" % (len(parts), b"".join(map(bulk, parts)))

@@ -11,13 +11,14 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.http import HttpRequest
 
 from perfguard.exceptions import InvalidSetting
+from perfguard.http.routes import view_class
 from perfguard.throttling.answers import refusal
 from perfguard.throttling.identity import address_identity, user_identity
 from perfguard.throttling.paths import with_head
 from perfguard.throttling.plans import Scope, scope_named
 from perfguard.throttling.rates import Rate
 from perfguard.throttling.requests import Ask, ask, record_of
-from perfguard.throttling.urls import SCOPES_ATTRIBUTE, view_class
+from perfguard.throttling.urls import SCOPES_ATTRIBUTE
 
 Identify = Callable[[HttpRequest], str | None]
 Cost = int | Callable[[HttpRequest], int]

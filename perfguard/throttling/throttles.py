@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar, cast
 
@@ -13,7 +14,8 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from perfguard.conf import conf
-from perfguard.exceptions import InvalidSetting
+from perfguard.exceptions import InvalidCredential, InvalidSetting
+from perfguard.http.trusted_header import trusted_email
 from perfguard.throttling.answers import header_fields
 from perfguard.throttling.gate import gate
 from perfguard.throttling.identity import (
@@ -179,6 +181,22 @@ class ScopedRateThrottle(UserRateThrottle):
         return super().get_scope(view) if self.scope else None
 
 
+class ApiKeyThrottle(SimpleRateThrottle):
+    """Requests that an API key signed in, by key: at the key's own rate, else at that
+    of the scope. Beside the throttles of users, which count the key's owner."""
+
+    scope = "api_key"
+
+    def asks(self, request: Request, view: Any) -> list[Ask]:
+        key_id = getattr(request.auth, "key_id", None)
+        if key_id is None:
+            return []
+        rate = getattr(request.auth, "rate", "")
+        scope = _own_scope("api_key", rate) if rate else self.get_scope(view)
+        cost = self.get_cost(request)
+        return [] if scope is None else [ask(f"key:{key_id}", scope, cost)]
+
+
 class SignInThrottle(SimpleRateThrottle):
     """Sign-in attempts by account, and by address, before any credential work.
 
@@ -199,7 +217,10 @@ class SignInThrottle(SimpleRateThrottle):
         return asks
 
     def get_accounts(self, request: Request) -> list[str]:
-        """Identities of the accounts that the body names."""
+        """Identities of the accounts that a trusted header names, else the body."""
+        with suppress(InvalidCredential):
+            if email := trusted_email(_http(request)):
+                return [account_identity(email)]
         try:
             body: Any = request.data
         except APIException as error:

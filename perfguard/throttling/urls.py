@@ -6,15 +6,13 @@ It knows views by their attributes, so that it needs no DRF.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from django.urls import URLPattern, get_resolver
-
 from perfguard.conf import given
 from perfguard.exceptions import InvalidSetting
+from perfguard.http.routes import all_views, view_class, view_name, view_option
 from perfguard.throttling.paths import PathRule
 from perfguard.throttling.plans import Scope, scope_named
 
@@ -39,37 +37,16 @@ class Throttled:
 def throttled_views(urlconf: str | None = None) -> list[Throttled]:
     """Each view once, whatever number of patterns lead to it."""
     found: dict[str, Throttled] = {}
-    for route, view in _views(get_resolver(urlconf).url_patterns, "/"):
+    for route, view in all_views(urlconf):
         throttled = _read(route, view)
         found.setdefault(repr(throttled), throttled)
     return list(found.values())
 
 
-def _views(patterns: Any, start: str) -> Iterator[tuple[str, Any]]:
-    for each in patterns:
-        route = start + str(each.pattern)
-        if isinstance(each, URLPattern):
-            yield route, each.callback
-        else:
-            yield from _views(each.url_patterns, route)
-
-
-def _name(view: Any) -> str:
-    kind = view_class(view) or view
-    # DRF gives the class that it makes of a function that function's name.
-    name = getattr(kind, "__name__", type(kind).__name__)
-    return f"{getattr(kind, '__module__', '')}.{name}"
-
-
-def view_class(view: Any) -> Any:
-    """The class behind what ``as_view()`` or DRF's ``api_view`` returned, or None."""
-    return getattr(view, "cls", None) or getattr(view, "view_class", None)
-
-
 def _read(route: str, view: Any) -> Throttled:
     options = getattr(view, "initkwargs", None) or {}
     kind = view_class(view)
-    classes = options.get("throttle_classes", getattr(kind, "throttle_classes", ()))
+    classes = view_option(view, "throttle_classes")
     ours = [each for each in classes if hasattr(each, "asks")]
     scopes = list(getattr(view, SCOPES_ATTRIBUTE, ()))
     # A rate that was written at the view itself is no name.
@@ -81,7 +58,7 @@ def _read(route: str, view: Any) -> Throttled:
     foreign = [each.__qualname__ for each in classes if ours and each not in ours]
     scopes += _scopes_of_paths(route)
     return Throttled(
-        _name(view), tuple(scopes), tuple(foreign), tuple(filter(None, errors))
+        view_name(view), tuple(scopes), tuple(foreign), tuple(filter(None, errors))
     )
 
 

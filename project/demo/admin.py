@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
+from perfguard.tokens.admin import sign_out_everywhere
 from project.demo.models import Note, User
 
 
@@ -11,6 +12,7 @@ class EmailUserAdmin(UserAdmin):
     ordering = ("email",)
     list_display = ("email", "name", "is_staff", "is_active")
     search_fields = ("email", "name")
+    actions = (sign_out_everywhere,)
     fieldsets = (
         (None, {"fields": ("email", "password", "name")}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser")}),

@@ -2,10 +2,26 @@ from __future__ import annotations
 
 from django.urls import path
 
-from project.demo import views
+from perfguard.api_keys.views import ApiKeysView, ApiKeyView, RotateApiKeyView
+from perfguard.tokens.views import (
+    SessionsView,
+    SessionView,
+    SignOutEverywhereView,
+    SignOutView,
+)
+from project.demo import auths, views
 
 urlpatterns = [
-    path("auths/signin", views.SignInView.as_view()),
+    path("auths/signin", auths.SignInView.as_view()),
+    path("auths/refresh", auths.RefreshView.as_view()),
+    path("auths/signout", SignOutView.as_view()),
+    path("auths/signout-everywhere", SignOutEverywhereView.as_view()),
+    path("auths/password", auths.PasswordView.as_view()),
+    path("auths/sessions", SessionsView.as_view()),
+    path("auths/sessions/<str:sid>", SessionView.as_view()),
+    path("auths/api-keys", ApiKeysView.as_view()),
+    path("auths/api-keys/<str:key_id>", ApiKeyView.as_view()),
+    path("auths/api-keys/<str:key_id>/rotate", RotateApiKeyView.as_view()),
     path("auths/me", views.MeView.as_view()),
     path("notes", views.NotesView.as_view()),
     path("notes/<int:pk>", views.NoteView.as_view()),

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.servers import ROOT, clean_environment
 
 
@@ -17,16 +19,48 @@ def tour(*args):
     )
 
 
-def test_the_tour_shows_what_it_says():
+@pytest.fixture(scope="module")
+def tour_text():
     done = tour()
     assert done.returncode == 0, done.stderr
-    assert "statuses: " + "200 " * 15 + "429" in done.stdout
-    assert re.search(r"Retry-After: 1[78]\d", done.stdout)
-    assert "{200: 59, 429: 441}" in done.stdout
-    asked = int(re.search(r"Redis was asked (\d+) times", done.stdout)[1])
+    return done.stdout
+
+
+def test_the_tour_shows_what_it_says(tour_text):
+    assert "statuses: " + "200 " * 15 + "429" in tour_text
+    assert re.search(r"Retry-After: 1[78]\d", tour_text)
+    assert "{200: 59, 429: 441}" in tour_text
+    asked = int(re.search(r"Redis was asked (\d+) times", tour_text)[1])
     assert 59 <= asked < 100
-    assert "{401: 15, 429: 5}" in done.stdout
-    assert done.stdout.count("log: Redis at") == 2
+    assert "{401: 15, 429: 5}" in tour_text
+    assert tour_text.count("log: Redis at") == 2
+
+
+IDENTITY = [
+    "with the refresh token  ->  200",
+    "with its successor  ->  200",
+    "POST /auths/refresh  ->  401",
+    "GET /auths/me, with the newest token  ->  401",
+    "POST /auths/signout  ->  200",
+    "GET /auths/me  ->  401",
+    "GET /auths/me, elsewhere  ->  200",
+    "POST /auths/signout-everywhere  ->  200",
+    "GET /auths/me, elsewhere  ->  401",
+    "GET /notes  ->  200",
+    "POST /notes  ->  403",
+    "GET /notes, the key misspelt  ->  401",
+    "GET /notes, after it was revoked  ->  401",
+    "POST /auths/signin, spoofed  ->  400",
+    "POST /auths/signin, by the proxy  ->  200",
+    "GET /auths/me, the proxy names somebody else  ->  401",
+]
+
+
+def test_the_tour_shows_who_is_who(tour_text):
+    at = 0
+    for line in IDENTITY:
+        at = tour_text.index(line, at)
+    assert not re.search(r"eyJ\w+|pgk_\w+", tour_text)
 
 
 def test_the_tour_says_that_nobody_is_there():

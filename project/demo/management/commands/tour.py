@@ -24,9 +24,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from project import env
+from project.demo import identity_tour
 
 DEMO = "demo@example.com"
-SHOWN = ("Retry-After", "RateLimit-Policy", "RateLimit")
+SHOWN = ("WWW-Authenticate", "Retry-After", "RateLimit-Policy", "RateLimit")
+SECRETS = re.compile(r'"(token|refresh|key)":"[^"]+"')
+PASSWORD = "of-the-tour"  # noqa: S105 (of accounts that end with it)
 FLOOD = 500  # requests
 START = 30  # seconds a server may take to answer
 
@@ -43,10 +46,15 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         with ExitStack() as stack:
             if options["url"]:
-                site, redis = Site(options["url"], env.text("DEMO_PASSWORD")), None
+                site, redis = Site(options["url"]), None
             else:
                 redis = stack.enter_context(Redis.started())
                 site = stack.enter_context(own_site(redis))
+            identity_tour.show_tokens(self, site)
+            identity_tour.show_sign_out(self, site)
+            identity_tour.show_api_keys(self, site)
+            if not options["url"]:
+                identity_tour.show_trusted_header(self, site)
             self._sign_ins(site)
             self._state(site)
             self._flood(site, redis)
@@ -54,73 +62,76 @@ class Command(BaseCommand):
                 self._operator(site)
                 self._redis_away(site, redis)
 
-    def _title(self, text: str) -> None:
+    def title(self, text: str) -> None:
         self.stdout.write(f"\n{self.style.MIGRATE_HEADING(text)}")
 
-    def _line(self, text: str) -> None:
+    def line(self, text: str) -> None:
         self.stdout.write(f"  {text}")
 
-    def _answer(self, what: str, answer: Answer) -> None:
-        self._line(f"{what}  ->  {answer.status}")
-        for name in SHOWN:
+    def answer(self, what: str, answer: Answer, *, limits: bool = True) -> None:
+        self.line(f"{what}  ->  {answer.status}")
+        for name in SHOWN if limits else SHOWN[:1]:
             if name in answer.headers:
-                self._line(f"    {name}: {answer.headers[name]}")
-        body = re.sub(r'"(token|refresh)":"[^"]+"', r'"\1":"..."', answer.body)
-        self._line(f"    {body[:200]}")
+                self.line(f"    {name}: {answer.headers[name]}")
+        self.line(f"    {SECRETS.sub(_hidden, answer.body)[:200]}")
 
     def _sign_ins(self, site: Site) -> None:
-        self._title("Sixteen sign-ins to one account; 15 per 3 minutes are allowed")
+        self.title("Sixteen sign-ins to one account; 15 per 3 minutes are allowed")
         answers = [site.sign_in() for _ in range(16)]
-        self._line("statuses: " + " ".join(str(each.status) for each in answers))
-        self._answer(f"the 16th, as {DEMO}", answers[-1])
-        self._answer("with other case and spaces", site.sign_in(f"  {DEMO.upper()} "))
-        self._answer("another account", site.sign_in("other@example.com"))
+        self.line("statuses: " + " ".join(str(each.status) for each in answers))
+        self.answer(f"the 16th, as {DEMO}", answers[-1])
+        self.answer("with other case and spaces", site.sign_in(f"  {DEMO.upper()} "))
+        self.answer("another account", site.sign_in("other@example.com"))
 
     def _state(self, site: Site) -> None:
-        self._title("Every answer tells how the limits stand")
-        self._answer("GET /api/v1/public", site.get("/api/v1/public"))
+        self.title("Every answer tells how the limits stand")
+        self.answer("GET /api/v1/public", site.get("/api/v1/public"))
         problem = {"Accept": "application/json, application/problem+json"}
         body = {"email": DEMO, "password": "x"}
         refused = site.ask("POST", "/api/v1/auths/signin", body, **problem)
-        self._answer("a refusal, as problem details (RFC 9457)", refused)
+        self.answer("a refusal, as problem details (RFC 9457)", refused)
 
     def _flood(self, site: Site, redis: Redis | None) -> None:
-        self._title(f"A flood of {FLOOD} requests; 60 a minute are allowed")
+        self.title(f"A flood of {FLOOD} requests; 60 a minute are allowed")
         before = redis.calls() if redis else 0
         started = time.monotonic()
         statuses = Counter(site.get("/api/v1/public").status for _ in range(FLOOD))
         seconds = time.monotonic() - started
-        self._line(f"statuses: {dict(statuses)} in {seconds:.1f} s")
+        self.line(f"statuses: {dict(statuses)} in {seconds:.1f} s")
         if redis:
-            self._line(
+            self.line(
                 f"Redis was asked {redis.calls() - before} times: refusals are "
                 "repeated from process memory for up to a second"
             )
 
     def _operator(self, site: Site) -> None:
-        self._title("An operator looks at a locked account, and frees it")
+        self.title("An operator looks at a locked account, and frees it")
         for action in ("show", "reset"):
             command = ["perfguard_throttle", action, "--account", DEMO]
-            self._line(f"manage.py {' '.join(command)} --scope sign_in")
+            self.line(f"manage.py {' '.join(command)} --scope sign_in")
             output = site.manage(*command, "--scope", "sign_in")
-            self._line(f"    {output.strip()}")
+            self.line(f"    {output.strip()}")
         time.sleep(1)  # the longest that a process repeats its refusal
-        self._answer("the next sign-in", site.sign_in())
+        self.answer("the next sign-in", site.sign_in())
 
     def _redis_away(self, site: Site, redis: Redis) -> None:
-        self._title("Redis is killed in the middle of traffic, and comes back")
-        self._line(f"GET /ready  ->  {site.get('/ready').body}")
+        self.title("Redis is killed in the middle of traffic, and comes back")
+        self.line(f"GET /ready  ->  {site.get('/ready').body}")
         redis.kill()
-        self._line("Redis is killed")
+        self.line("Redis is killed")
         statuses = Counter(site.sign_in("third@example.com").status for _ in range(20))
-        self._line(f"20 sign-ins to one account: {dict(statuses)}: limits hold, no 5xx")
-        self._line(f"GET /ready  ->  {site.get('/ready').body}")
+        self.line(f"20 sign-ins to one account: {dict(statuses)}: limits hold, no 5xx")
+        self.line(f"GET /ready  ->  {site.get('/ready').body}")
         redis.start()
-        self._line("Redis is started again")
+        self.line("Redis is started again")
         wait_until(lambda: '"redis": "ok"' in site.get("/ready").body, "Redis is back")
-        self._line(f"GET /ready  ->  {site.get('/ready').body}")
+        self.line(f"GET /ready  ->  {site.get('/ready').body}")
         for line in site.log_lines("Redis at"):
-            self._line(f"log: {line}")
+            self.line(f"log: {line}")
+
+
+def _hidden(match: re.Match[str]) -> str:
+    return f'"{match[1]}":"..."'
 
 
 class Answer:
@@ -133,16 +144,23 @@ class Answer:
 class Site:
     """A running demo."""
 
-    def __init__(self, url: str, password: str) -> None:
+    def __init__(self, url: str) -> None:
         self.address = urlsplit(url).netloc
-        self.password = password or "unknown"
+        self.password = env.text("DEMO_PASSWORD", PASSWORD)
+        self.admin_password = env.text("DEMO_ADMIN_PASSWORD", PASSWORD)
         self.log: Path | None = None
         self.environment: dict[str, str] = {}
 
     def ask(
-        self, method: str, path: str, body: object = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        source: str = "",
+        **headers: str,
     ) -> Answer:
-        connection = HTTPConnection(self.address, timeout=10)
+        address = (source, 0) if source else None
+        connection = HTTPConnection(self.address, timeout=10, source_address=address)
         try:
             text = None if body is None else json.dumps(body)
             kind = {"Content-Type": "application/json"}
@@ -153,12 +171,18 @@ class Site:
         finally:
             connection.close()
 
-    def get(self, path: str) -> Answer:
-        return self.ask("GET", path)
+    def get(self, path: str, token: str = "") -> Answer:
+        return self.ask("GET", path, **self._bearer(token))
 
-    def sign_in(self, email: str = DEMO) -> Answer:
-        body = {"email": email, "password": self.password}
+    def post(self, path: str, token: str = "", **body: object) -> Answer:
+        return self.ask("POST", path, body, **self._bearer(token))
+
+    def sign_in(self, email: str = DEMO, password: str = "") -> Answer:
+        body = {"email": email, "password": password or self.password}
         return self.ask("POST", "/api/v1/auths/signin", body)
+
+    def _bearer(self, token: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {token}"} if token else {}
 
     def manage(self, *args: str) -> str:
         return run_manage(self.environment, *args)
@@ -172,10 +196,13 @@ class Site:
 def own_site(redis: Redis | None) -> Iterator[Site]:
     """The project under gunicorn, on a database and a port of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        password = "of-the-tour"  # noqa: S105 (of an account that ends with it)
         environment = os.environ | {
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
-            "DEMO_PASSWORD": password,
+            "DEMO_PASSWORD": PASSWORD,
+            "DEMO_ADMIN_PASSWORD": PASSWORD,
+            "WEBUI_AUTH_TRUSTED_EMAIL_HEADER": "X-Email",
+            "TRUSTED_PROXIES": identity_tour.PROXY,
+            "ENABLE_PASSWORD_AUTH": "true",
             "DEMO_EMAIL": DEMO,
             "PORT": str(free_port()),
             "REDIS_URL": redis.url if redis else "",
@@ -186,7 +213,7 @@ def own_site(redis: Redis | None) -> Iterator[Site]:
         }
         run_manage(environment, "migrate", "--verbosity", "0")
         run_manage(environment, "demo_data")
-        site = Site(f"http://127.0.0.1:{environment['PORT']}", password)
+        site = Site(f"http://127.0.0.1:{environment['PORT']}")
         site.environment, site.log = environment, Path(folder) / "log"
         command = ["gunicorn", "--config", "project/gunicorn.conf.py"]
         with site.log.open("wb") as log:

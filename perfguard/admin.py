@@ -1,0 +1,8 @@
+"""The admin pages of the rooms, where Django looks for them."""
+
+from __future__ import annotations
+
+from perfguard.api_keys import admin as api_keys_admin
+from perfguard.tokens import admin as tokens_admin
+
+__all__ = ["api_keys_admin", "tokens_admin"]

@@ -1,0 +1,176 @@
+"""Who sent a request, by its JWT: for DRF, and as a function for everything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import Error
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework_simplejwt import authentication
+from rest_framework_simplejwt import settings as simplejwt
+from rest_framework_simplejwt.exceptions import (
+    AuthenticationFailed,
+    ExpiredTokenError,
+    InvalidToken,
+    TokenError,
+)
+
+from perfguard.conf import conf
+from perfguard.exceptions import (
+    InvalidCredential,
+    InvalidSetting,
+    TruthUnavailable,
+)
+from perfguard.http.credentials import authorization, single
+from perfguard.http.trusted_header import check_same_account
+from perfguard.signals import credential_refused
+from perfguard.tokens.errors import RevocationUnavailable
+from perfguard.tokens.tokens import Revocable, RevokedTokenError
+
+REFUSED = "perfguard_token_refused"  # set on a request that presented a bad token
+
+
+class JWTAuthentication(authentication.JWTAuthentication):
+    """simplejwt's, for tokens that may be revoked.
+
+    401 for a bad token, with ``WWW-Authenticate`` as of RFC 6750; 503 when it cannot be
+    known whether it was revoked. A token whose user is another than the one that a
+    trusted proxy names is refused.
+    """
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        try:
+            raw = presented_token(request)
+            if raw is None:
+                return None
+            token = self.get_validated_token(raw.encode())
+            user = self.get_user(token)
+        except (InvalidToken, AuthenticationFailed) as error:
+            tell_refused(type(self), request, _code(error))
+            raise
+        except InvalidCredential as error:
+            tell_refused(type(self), request, error.code)
+            raise AuthenticationFailed(str(error), code=error.code) from error
+        self.check_trusted_header(request, user)
+        return user, token
+
+    def authenticate_header(self, request: Request) -> str:
+        header = str(super().authenticate_header(request))
+        refused = getattr(_http(request), REFUSED, False)
+        return f'{header}, error="invalid_token"' if refused else header
+
+    def get_validated_token(self, raw_token: bytes) -> Any:
+        """simplejwt's answer, and in each message a ``code`` that machines can read."""
+        messages = []
+        for kind in simplejwt.api_settings.AUTH_TOKEN_CLASSES:
+            if not issubclass(kind, Revocable):
+                raise InvalidSetting(
+                    f"{kind!r} takes revoked tokens: see TOKEN_CLASSES."
+                )
+            try:
+                return kind(raw_token)
+            except TokenError as error:
+                messages.append(
+                    {
+                        "token_class": kind.__name__,
+                        "token_type": kind.token_type,
+                        "message": error.args[0],
+                        "code": _code_of(error),
+                    }
+                )
+        detail = _("Given token not valid for any token type")
+        raise InvalidToken({"detail": detail, "messages": messages})
+
+    def get_user(self, validated_token: Any) -> Any:
+        try:
+            return super().get_user(validated_token)
+        # A user's id that cannot be one, such as a word where numbers are kept.
+        except (ValueError, TypeError, OverflowError, ValidationError) as error:
+            raise AuthenticationFailed(
+                str(_("User not found")), code="user_not_found"
+            ) from error
+        except Error as error:
+            raise RevocationUnavailable from error
+
+    def check_trusted_header(self, request: Request, user: Any) -> None:
+        http = _http(request)
+        try:
+            check_same_account(http, user)  # which tells of a refusal by itself
+        except InvalidCredential as error:
+            setattr(http, REFUSED, True)
+            raise AuthenticationFailed(str(error), code=error.code) from error
+
+
+def verify_token(raw: str | bytes, request: HttpRequest | None = None) -> Any:
+    """``(user, token)`` of an access token, with every check that DRF's views have.
+
+    For doors without DRF, such as a socket. ``request`` is for the trusted header.
+    Raises InvalidCredential, or TruthUnavailable.
+    """
+    door = JWTAuthentication()
+    try:
+        token = door.get_validated_token(raw)  # type: ignore[arg-type]
+        user = door.get_user(token)
+    except TruthUnavailable:
+        raise
+    except APIException as error:
+        tell_refused(JWTAuthentication, request, _code(error))
+        raise InvalidCredential(_sentence(error), code=_code(error)) from error
+    if request is not None:
+        check_same_account(request, user)
+    return user, token
+
+
+def presented_token(request: Any) -> str | None:
+    """What the request presents as a token; None when it presents nothing of the kind.
+
+    Schemes are compared without regard to case (RFC 9110, section 11.1). An API key is
+    none, though its scheme be Bearer. Raises InvalidCredential for a malformed header.
+    """
+    given = simplejwt.api_settings
+    credentials = authorization(_http(request), given.AUTH_HEADER_NAME)
+    schemes = given.AUTH_HEADER_TYPES
+    schemes = [schemes] if isinstance(schemes, str) else schemes
+    if credentials is None or credentials.scheme not in [s.lower() for s in schemes]:
+        return None
+    if credentials.value.startswith(f"{conf.API_KEYS_PREFIX}_"):
+        return None
+    return single(credentials.value)
+
+
+def _code_of(error: TokenError) -> str:
+    """Told after the signature was found good: to nobody but the token's holder."""
+    if isinstance(error, RevokedTokenError):
+        return "token_revoked"
+    return "token_expired" if isinstance(error, ExpiredTokenError) else "token_invalid"
+
+
+def _http(request: Any) -> Any:
+    return getattr(request, "_request", request)
+
+
+def _code(error: APIException) -> str:
+    """The innermost word: what is wrong with the token, where it says."""
+    detail: Any = error.detail
+    if not isinstance(detail, dict):
+        return str(error.get_codes())
+    messages = detail.get("messages") or [{}]
+    return str(messages[0].get("code") or detail.get("code", "token_not_valid"))
+
+
+def _sentence(error: APIException) -> str:
+    detail: Any = error.detail
+    return str(detail.get("detail", detail) if isinstance(detail, dict) else detail)
+
+
+def tell_refused(door: type, request: Any, code: str) -> None:
+    http = _http(request)
+    if http is not None:
+        setattr(http, REFUSED, True)
+    credential_refused.send_robust(
+        door, request=http, kind="token", code=code, user_key=""
+    )

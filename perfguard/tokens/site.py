@@ -1,0 +1,52 @@
+"""What the project does with tokens, as its settings and views say; for the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+
+from perfguard.http.routes import all_views, view_name, view_option
+from perfguard.tokens.simplejwt import TOKEN_CLASSES
+
+OURS = "perfguard.tokens.authentication"
+
+
+def simple_jwt() -> dict[str, Any]:
+    return dict(getattr(settings, "SIMPLE_JWT", None) or {})
+
+
+def algorithm() -> str:
+    return str(simple_jwt().get("ALGORITHM", "HS256"))
+
+
+def in_use() -> bool:
+    """Whether the project has perfguard check its tokens, in one view at least."""
+    rest = getattr(settings, "REST_FRAMEWORK", {})
+    classes = [*rest.get("DEFAULT_AUTHENTICATION_CLASSES", ()), *_token_classes()]
+    return any("perfguard.tokens" in str(each) for each in classes) or any(
+        OURS in _modules(each) for _, each in authenticators()
+    )
+
+
+def authenticators() -> Iterator[tuple[str, Any]]:
+    """Each view's name, with each of its classes."""
+    for _, view in all_views() if getattr(settings, "ROOT_URLCONF", None) else ():
+        for each in view_option(view, "authentication_classes"):
+            yield view_name(view), each
+
+
+def _modules(kind: Any) -> list[str]:
+    return [each.__module__ for each in getattr(kind, "__mro__", ())]
+
+
+def _token_classes() -> Iterator[Any]:
+    for name in TOKEN_CLASSES:
+        value = simple_jwt().get(name, ())
+        yield from value if isinstance(value, list | tuple) else [value]
+
+
+def is_stock(kind: Any) -> bool:
+    modules = _modules(kind)
+    return "rest_framework_simplejwt.authentication" in modules and OURS not in modules

@@ -1,0 +1,72 @@
+"""The environment names of the system to match, and their older spellings."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.servers import ROOT, clean_environment
+
+PRINT = (
+    "import json; from project import settings;"
+    "print(json.dumps(settings.PERFGUARD, default=list))"
+)
+
+
+def settings_of(**environment):
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT],
+        cwd=ROOT,
+        env={**clean_environment(), "SECRET_KEY": "x" * 60, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("plural", ["S", ""])
+def test_both_spellings_of_the_restriction_of_api_keys(plural):
+    read = settings_of(
+        **{
+            f"ENABLE_API_KEY{plural}_ENDPOINT_RESTRICTIONS": "true",
+            f"API_KEY{plural}_ALLOWED_ENDPOINTS": " /api/v1/notes , ,/api/v1/public",
+            f"ENABLE_API_KEY{plural}": "false",
+        }
+    )
+    assert read["API_KEYS_ENDPOINT_RESTRICTIONS"] is True
+    assert read["API_KEYS_ALLOWED_ENDPOINTS"] == ["/api/v1/notes", "/api/v1/public"]
+    assert read["API_KEYS_ENABLED"] is False
+
+
+def test_lifetimes_keys_and_the_trusted_header():
+    read = settings_of(
+        JWT_EXPIRES_IN="1d12h",
+        JWT_KEY_ID="new",
+        JWT_OLD_KEYS="=the first,old=the second",
+        WEBUI_AUTH_TRUSTED_EMAIL_HEADER="X-Email",
+        DEFAULT_USER_ROLE="pending",
+    )
+    assert read["TOKEN_ACCESS_LIFETIME"] == "1d12h"
+    assert read["TOKEN_OLD_KEYS"] == {"": "the first", "old": "the second"}
+    assert read["TRUSTED_EMAIL_HEADER"] == "X-Email"
+    assert read["TRUSTED_DEFAULT_ROLE"] == "pending"
+
+
+def test_nothing_of_a_header_is_set_without_its_name():
+    assert not any("TRUSTED_EMAIL" in each for each in settings_of())
+
+
+def test_a_list_of_keys_that_cannot_be_read_is_refused_without_showing_it():
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT],
+        cwd=ROOT,
+        env={**clean_environment(), "SECRET_KEY": "x", "JWT_OLD_KEYS": "sesame"},
+        capture_output=True,
+        text=True,
+    )
+    assert "JWT_OLD_KEYS: write id=key" in done.stderr
+    assert "sesame" not in done.stderr
