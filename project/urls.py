@@ -9,7 +9,6 @@ from rest_framework.permissions import AllowAny
 from perfguard.throttling.throttles import AnonRateThrottle
 
 handler400 = "project.demo.errors.bad_request"
-handler403 = "project.demo.errors.permission_denied"
 handler404 = "project.demo.errors.page_not_found"
 handler500 = "project.demo.errors.server_error"
 

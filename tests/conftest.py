@@ -67,6 +67,12 @@ def perfguard(settings: Any) -> Callable[..., None]:
 
 
 @pytest.fixture(autouse=True)
+def _era_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a connection to ask its server again."""
+    monkeypatch.setattr("perfguard.redis.endpoint.ERA_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
 def _fresh_gate() -> Iterator[None]:
     gate.reload()
     yield

@@ -53,7 +53,7 @@ def checks_in_code():
                 yield KINDS[node.func.id], number.value
 
 
-CHECKS = sorted((ROOT / "perfguard").rglob("checks.py"))
+CHECKS = sorted((ROOT / "perfguard").rglob("*checks.py"))
 KINDS = {"Error": "E", "Warning": "W", "Info": "I"}
 
 

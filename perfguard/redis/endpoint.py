@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
@@ -12,6 +13,7 @@ from redis.exceptions import (
     ClusterCrossSlotError,
     ConnectionError,
     MovedError,
+    NoPermissionError,
     NoScriptError,
     RedisError,
     ResponseError,
@@ -20,7 +22,7 @@ from redis.exceptions import (
 
 from perfguard.exceptions import RedisUnavailable, SlotsDiffer
 from perfguard.redis.breaker import Circuit
-from perfguard.redis.era import INFO, Reading, era_of
+from perfguard.redis.era import ERA_SECONDS, INFO, Reading, era_of
 from perfguard.redis.scripts import Script, bulk
 
 # Answers that say where a slot is, or that a call was malformed for a cluster.
@@ -115,7 +117,10 @@ class Endpoint:
         self._pool.disconnect()
 
     def _connect(self) -> Any:
-        return self._pool.get_connection()
+        connection: Any = self._pool.get_connection()
+        # It may lead to another server than before: nothing is known of its era.
+        connection.perfguard_era = "", 0.0
+        return connection
 
     def _exchange(
         self, connection: Any, script: Script, command: bytes, asking: bool
@@ -135,10 +140,15 @@ class Endpoint:
         return reply
 
     def _exchange_read(self, connection: Any, command: bytes, asking: bool) -> Reading:
-        command = INFO + (ASKING if asking else b"") + command
+        now = time.monotonic()
+        era, until = connection.perfguard_era
+        fresh = now < until
+        command = (b"" if fresh else INFO) + (ASKING if asking else b"") + command
         try:
             connection.send_packed_command((command,), check_health=False)
-            era = era_of(connection.read_response())
+            if not fresh:
+                era = _era(connection)
+                connection.perfguard_era = era, now + ERA_SECONDS
             if asking:
                 connection.read_response()
             reply = connection.read_response()
@@ -178,6 +188,13 @@ class Endpoint:
             return
         except (RedisError, OSError) as error:
             raise RedisUnavailable(str(error)) from error
+
+
+def _era(connection: Any) -> str:
+    try:
+        return era_of(connection.read_response())
+    except NoPermissionError:
+        return ""  # the account may not ask: the server is well, and not believed
 
 
 def _roundtrip(connection: Any, command: bytes, asking: bool) -> Any:

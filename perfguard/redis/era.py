@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 
 from perfguard.redis.scripts import bulk
 
-# Sent along with each read, in the same round trip: an operator may change the eviction
-# policy, or make a replica of the server, between any two requests of a connection.
+# Sent along with a read, in the same round trip, when a connection was last told so
+# long ago. A server that is restarted, or another that takes over, is met by a new
+# connection, at once. What is done to a server that runs on, to its eviction policy or
+# its role, is met after this time: INFO costs it several times what the read does.
+ERA_SECONDS = 1.0
 INFO = b"*1\r\n" + bulk(b"INFO")
 
 

@@ -18,7 +18,13 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from perfguard.tokens.claims import Marks
-from perfguard.tokens.filters import StateFilter, keys_of_users_named
+from perfguard.tokens.filters import (
+    EndReasonFilter,
+    ReasonFilter,
+    StateFilter,
+    searched,
+)
+from perfguard.tokens.forms import RevokedTokenForm
 from perfguard.tokens.journal import (
     Delivery,
     end_session,
@@ -44,11 +50,7 @@ class ByUser(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        found, several = super().get_search_results(request, queryset, search_term)
-        if not search_term:
-            return found, several
-        keys = keys_of_users_named(search_term)
-        return found | queryset.filter(user_key__in=keys), several
+        return searched(queryset, self.search_fields, search_term.strip()), False
 
 
 @admin.register(TokenSession)
@@ -62,10 +64,10 @@ class TokenSessionAdmin(ByUser):
         "agent",
         "sid",
     )
-    list_filter = (StateFilter, "created", "end_reason")
+    list_filter = (StateFilter, "created", EndReasonFilter)
     list_select_related = ("user",)
-    search_fields = ("sid", "user_key", "=current_jti", "=previous_jti", "=address")
-    search_help_text = _("User, user id, session id (sid), token id (jti) or address")
+    search_fields = ("sid", "current_jti", "previous_jti")
+    search_help_text = _("User, user id, session id (sid), or a refresh token's jti")
     actions = ("end_selected", "sign_out_selected")
     fields = (
         "sid",
@@ -122,6 +124,9 @@ class TokenSessionAdmin(ByUser):
         return self._confirmed(
             request, queryset, "sign_out_selected", question, _sign_out
         )
+
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: what was read a moment ago may have been ended since."""
 
     def change_view(
         self,
@@ -183,6 +188,7 @@ class TokenSessionAdmin(ByUser):
                 "sessions": chosen,
                 "action": action,
                 "checkbox": ACTION_CHECKBOX_NAME,
+                "across": request.POST.get("select_across") == "1",
             }
             return TemplateResponse(request, "perfguard/tokens/confirm.html", context)
         by = user_key_of(request.user)
@@ -217,9 +223,10 @@ class RevokedTokenAdmin(ByUser):
     """Adding one revokes the token with that id."""
 
     list_display = ("jti", "token_type", "user_key", "sid", "reason", "revoked_at")
-    list_filter = ("reason", "revoked_at")
-    search_fields = ("=jti", "=sid", "=user_key")
+    list_filter = (ReasonFilter, "revoked_at")
+    search_fields = ("jti", "sid")
     search_help_text = _("User, user id, token id (jti) or session id (sid)")
+    form = RevokedTokenForm
     fields = ("jti", "user_key", "expires_at")
     readonly_fields: ClassVar = []
 
@@ -247,8 +254,8 @@ class TokenGenerationAdmin(ByUser):
     """When all tokens of a user were revoked, and why."""
 
     list_display = ("user_key", "raised", "reason", "pushed_at")
-    list_filter = ("reason",)
-    search_fields = ("=user_key",)
+    list_filter = (ReasonFilter,)
+    search_fields = ("user_key",)
     search_help_text = _("User or user id")
     fields = ("user_key", "generation", "raised", "reason", "pushed_at")
 

@@ -39,13 +39,19 @@ class Arrears:
         try:
             if at_once or self._clock() >= self._next:
                 self._next = self._clock() + PAUSE
-                self.due = False  # before, so that what fails meanwhile is not missed
-                self.due = not deliver() or self.due
+                self._have_told(deliver)
         except Error:
-            self.due = True
             logger.warning("The journal could not be read for Redis.", exc_info=True)
         finally:
             self._lock.release()
+
+    def _have_told(self, deliver: Callable[[], bool]) -> None:
+        self.due = False  # before, so that what fails meanwhile is not missed
+        done = False
+        try:
+            done = deliver()
+        finally:
+            self.due = self.due or not done
 
 
 arrears = Arrears()

@@ -35,6 +35,7 @@ from perfguard.tokens.site import (
     is_stock,
     simple_jwt,
 )
+from perfguard.tokens.site_checks import check_time_zones, check_transactions
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -281,6 +282,8 @@ ALL: tuple[Check, ...] = (
     check_pyjwt,
     check_failure_mode,
     check_blacklist_app,
+    check_transactions,
+    check_time_zones,
 )
 DEPLOY: tuple[Check, ...] = (
     check_key_of_its_own,

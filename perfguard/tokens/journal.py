@@ -31,6 +31,8 @@ from perfguard.tokens.models import RevokedToken, TokenGeneration, TokenSession
 
 logger = logging.getLogger("perfguard.tokens")
 
+BATCH = 500  # rows that are read at once when Redis is told what is due
+
 
 @dataclass
 class Delivery:
@@ -42,6 +44,11 @@ class Delivery:
 def database() -> str:
     """The alias that the journal is written to, and read from: never a replica."""
     return router.db_for_write(TokenSession)
+
+
+def in_transaction() -> bool:
+    """Whether what the journal says now may be rolled back yet."""
+    return bool(transaction.get_connection(database()).in_atomic_block)
 
 
 def now_ms() -> int:
@@ -85,9 +92,13 @@ def revoke_token(
         "reason": reason,
     }
     with transaction.atomic(using=database()):
-        RevokedToken.objects.using(database()).get_or_create(
+        found, created = RevokedToken.objects.using(database()).get_or_create(
             jti=marks.jti, defaults=row
         )
+        if not created and found.expires_at != expires_at:
+            # Somebody typed it in: the token itself knows better.
+            found.user_key, found.expires_at = marks.user_key, expires_at
+            found.save(using=database(), update_fields=["user_key", "expires_at"])
         mark = Mark.of_token(marks.jti, until_ms(expires_at))
         told = partial(_tell, "token", marks.user_key, marks.jti, reason, by)
         return _after_commit(marks.user_key, [mark], 0, told)
@@ -134,8 +145,11 @@ def revoke_everybody(*, reason: str = "", by: str = "") -> Delivery:
         delivery = Delivery()
 
         def deliver() -> None:
+            try:
+                delivery.delivered = deliver_due()
+            except Error:  # it is committed: told by the next process that can
+                arrears.due, delivery.delivered = True, False
             _tell("user", "", "everybody", reason, by)
-            delivery.delivered = deliver_due()
 
         transaction.on_commit(deliver, using=database())
     return delivery
@@ -171,9 +185,10 @@ def _after_commit(
     delivery = Delivery()
 
     def deliver() -> None:
+        # First: a receiver takes as long as it takes.
+        delivery.delivered = push(user_key, marks, generation)
         if told is not None:
             told()
-        delivery.delivered = push(user_key, marks, generation)
 
     transaction.on_commit(deliver, using=database())
     return delivery
@@ -234,8 +249,9 @@ def live_marks(user_key: str, most: int) -> list[Mark] | None:
     return marks if len(marks) <= most else None
 
 
-def deliver_due(batch: int = 500) -> bool:
-    """Tell Redis all that it was not told; False when it is away."""
+def deliver_due(*, whole: bool = True) -> bool:
+    """Tell Redis all that it was not told, or, not ``whole``, a batch of each kind.
+    False while something may be left: Redis is away, or there was more than that."""
     using = database()
     tokens = RevokedToken.objects.using(using).filter(pushed_at=None)
     sessions = TokenSession.objects.using(using).filter(
@@ -243,7 +259,7 @@ def deliver_due(batch: int = 500) -> bool:
     )
     generations = TokenGeneration.objects.using(using).filter(pushed_at=None)
     told = [
-        _drain(rows, mark, batch)
+        _drain(rows, mark, whole)
         for rows, mark in (
             (
                 tokens,
@@ -262,13 +278,13 @@ def deliver_due(batch: int = 500) -> bool:
 def _drain(
     due: models.QuerySet[Any],
     marks_of: Callable[[Any], tuple[list[Mark], int]],
-    batch: int,
+    whole: bool,
 ) -> bool:
-    last, whole = "", True
-    while rows := list(due.filter(pk__gt=last).order_by("pk")[:batch]):
+    last, done = "", True
+    while rows := list(due.filter(pk__gt=last).order_by("pk")[:BATCH]):
         # Of a Cluster one master may be away, and the others wait for what is theirs.
         told = [push(row.user_key, *marks_of(row)) for row in rows]
-        if not any(told):
+        if not any(told) or (len(rows) == BATCH and not whole):
             return False
-        last, whole = rows[-1].pk, whole and all(told)
-    return whole
+        last, done = rows[-1].pk, done and all(told)
+    return done

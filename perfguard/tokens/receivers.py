@@ -5,23 +5,43 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db import connections
-from django.db.models.signals import post_delete, post_save
+from django.contrib.auth.hashers import is_password_usable
+from django.db import connections, router
+from django.db.models.signals import post_delete, post_save, pre_save
 
 from perfguard.signals import circuit_changed
 from perfguard.tokens.arrears import arrears
-from perfguard.tokens.journal import database, deliver_due, revoke_user
-from perfguard.tokens.models import TokenGeneration
+from perfguard.tokens.journal import deliver_due, revoke_user
 
 
 def connect() -> None:
     """Called by the app when all models are loaded."""
-    user = get_user_model()
-    post_save.connect(user_saved, user, dispatch_uid="perfguard.tokens.saved")
-    post_delete.connect(user_deleted, user, dispatch_uid="perfguard.tokens.deleted")
+    # Proxies and children send signals of their own.
+    for model in apps.get_models():
+        if issubclass(model, get_user_model()):
+            pre_save.connect(user_saving, model, dispatch_uid="perfguard.tokens.saving")
+            post_save.connect(user_saved, model, dispatch_uid="perfguard.tokens.saved")
+            post_delete.connect(
+                user_deleted, model, dispatch_uid="perfguard.tokens.deleted"
+            )
     circuit_changed.connect(circuit_closed, dispatch_uid="perfguard.tokens.circuit")
+
+
+def user_saving(
+    instance: Any, raw: bool = False, update_fields: Any = None, **kwargs: Any
+) -> None:
+    """``set_unusable_password()`` leaves no word, and many users have never had a
+    password: whether it took one away, only the database knows."""
+    given = update_fields is None or "password" in update_fields
+    if raw or instance._state.adding or not given or instance.has_usable_password():
+        return
+    model: Any = instance._meta.model
+    rows = model._base_manager.using(router.db_for_write(model)).filter(pk=instance.pk)
+    old = rows.values_list("password", flat=True).first()
+    instance.perfguard_password_taken = old is not None and is_password_usable(old)
 
 
 def user_saved(instance: Any, created: bool, raw: bool = False, **kwargs: Any) -> None:
@@ -33,7 +53,8 @@ def user_saved(instance: Any, created: bool, raw: bool = False, **kwargs: Any) -
     """
     if created or raw:
         return
-    if getattr(instance, "_password", None) is not None:
+    taken = vars(instance).pop("perfguard_password_taken", False)
+    if taken or getattr(instance, "_password", None) is not None:
         _revoke_all(instance, "password")
     elif not getattr(instance, "is_active", True):
         _revoke_all(instance, "deactivated")
@@ -61,7 +82,5 @@ def user_key_of(user: Any) -> str:
 
 
 def _revoke_all(user: Any, reason: str) -> None:
-    user_key = user_key_of(user)
-    # Without a token ever issued there is nothing to revoke, and no row to keep.
-    if TokenGeneration.objects.using(database()).filter(pk=user_key).exists():
-        revoke_user(user_key, reason=reason)
+    # Also of a user who has no token yet: one may be on its way.
+    revoke_user(user_key_of(user), reason=reason)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import NamedTuple
 
-from django.db import Error
+from django.db import Error, transaction
 from django.db.models import Exists
 
 from perfguard.conf import conf
@@ -14,7 +15,12 @@ from perfguard.redis.client import Client, get_client
 from perfguard.tokens import copy
 from perfguard.tokens.arrears import arrears
 from perfguard.tokens.claims import Marks
-from perfguard.tokens.journal import database, deliver_due, live_marks
+from perfguard.tokens.journal import (
+    database,
+    deliver_due,
+    in_transaction,
+    live_marks,
+)
 from perfguard.tokens.models import RevokedToken, TokenGeneration, TokenSession
 
 logger = logging.getLogger("perfguard.tokens")
@@ -59,17 +65,15 @@ def is_revoked(marks: Marks) -> bool:
     if marks.jti in known:
         return True
     revoked = _ask(marks)
-    if revoked:
+    if revoked and not in_transaction():
         known.add(marks.jti)
     return revoked
 
 
 def _ask(marks: Marks) -> bool:
     client = get_client()
-    if client is None:
+    if client is None or not _settled(client, marks.user_key):
         return _ask_journal(marks)
-    if arrears.due and not client.is_away(f"user:{marks.user_key}"):
-        arrears.settle(deliver_due)
     try:
         look = copy.look(client, marks)
     except RedisUnavailable:
@@ -78,13 +82,24 @@ def _ask(marks: Marks) -> bool:
         return True
     if look.generation is not None:
         return marks.generation < look.generation
-    # Before the first look into the database: within a transaction, what is read later
-    # may be as old as that.
-    fence = _fence(client, marks.user_key) if look.era else None
     revoked = _ask_journal(marks)
-    if fence is not None:
-        _refill(client, marks.user_key, fence, look.era)
+    if look.era:
+        # Not within a transaction: what is read there may be rolled back yet, or be as
+        # old as its beginning.
+        refill = partial(_refill, client, marks.user_key, look.era)
+        transaction.on_commit(refill, using=database())
     return revoked
+
+
+def _settled(client: Client, user_key: str) -> bool:
+    """Have Redis told what is due; False when that has to wait for a commit."""
+    if not arrears.due or client.is_away(f"user:{user_key}"):
+        return True
+    # A part of it: this is a request. Within a transaction: nothing that may be rolled
+    # back yet.
+    deliver = partial(deliver_due, whole=False)
+    transaction.on_commit(partial(arrears.settle, deliver), using=database())
+    return not in_transaction()
 
 
 def _without_redis(marks: Marks) -> bool:
@@ -120,16 +135,12 @@ def _ask_journal(marks: Marks) -> bool:
     return verdict.token or verdict.session or marks.generation < verdict.generation
 
 
-def _fence(client: Client, user_key: str) -> bytes | None:
-    try:
-        return copy.fence(client, user_key)
-    except RedisUnavailable:
-        return None
-
-
-def _refill(client: Client, user_key: str, fence: bytes, era: str) -> None:
+def _refill(client: Client, user_key: str, era: str) -> None:
     """Give Redis all that the journal has of a user, for the requests to come."""
     try:
+        fence = copy.fence(client, user_key)
+        if fence is None:
+            return
         row = TokenGeneration.objects.using(database()).filter(pk=user_key).first()
         marks = live_marks(user_key, MOST_REFILLED)
         if row is not None and marks is not None:

@@ -25,21 +25,29 @@ from perfguard.tokens.errors import (
 )
 from perfguard.tokens.journal import Delivery
 from perfguard.tokens.models import TokenSession
-from perfguard.tokens.sessions import sessions
+from perfguard.tokens.sessions import sessions, signing_in
 from perfguard.tokens.tokens import RefreshToken, Revocable, UntypedToken, signed_token
 
 
 class TokenObtainPairSerializer(serializers.TokenObtainPairSerializer):
     token_class = RefreshToken
 
-    def get_token(self, user: Any) -> RefreshToken:  # type: ignore[override]
-        request = self.context.get("request")
-        http = getattr(request, "_request", request)
-        token = RefreshToken.for_user(user, http)
+    @classmethod
+    def get_token(cls, user: Any) -> RefreshToken:
+        token = cls.token_class.for_user(user)
+        request = signing_in.get()
         user_signed_in.send_robust(
-            type(self), user=user, request=http, method="password", sid=token[SID]
+            cls, user=user, request=request, method="password", sid=token[SID]
         )
         return token
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
+        request = self.context.get("request")
+        before = signing_in.set(getattr(request, "_request", request))
+        try:
+            return super().validate(attrs)
+        finally:
+            signing_in.reset(before)
 
 
 class TokenRefreshSerializer(serializers.TokenRefreshSerializer):
@@ -49,7 +57,7 @@ class TokenRefreshSerializer(serializers.TokenRefreshSerializer):
     token_class = RefreshToken
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, str]:
-        refresh = RefreshToken(attrs["refresh"])
+        refresh = self.token_class(attrs["refresh"])
         check_user(refresh)
         successor, access = refresh.rotated()
         return {"access": str(access), "refresh": str(successor)}

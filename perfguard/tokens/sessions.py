@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from perfguard.tokens.journal import database, end_session
 from perfguard.tokens.models import TokenSession
 
 LONGEST_AGENT = 200  # characters kept of a User-Agent
+# The request of a sign-in, where simplejwt's signatures have no place for it.
+signing_in: ContextVar[HttpRequest | None] = ContextVar("signing_in", default=None)
 
 
 def sessions() -> QuerySet[TokenSession]:
@@ -32,6 +35,13 @@ def live_sessions(user_key: str) -> QuerySet[TokenSession]:
     return (
         sessions().filter(user_key=user_key, ended_at=None).exclude(expires_at__lte=now)
     )
+
+
+def endable_sessions(user_key: str) -> QuerySet[TokenSession]:
+    """A user's live sessions, and ended ones that Redis was not told of yet."""
+    now = timezone.now()
+    rows = sessions().filter(user_key=user_key, pushed_at=None)
+    return rows.exclude(expires_at__lte=now)
 
 
 def session_end(now: datetime) -> datetime | None:
@@ -50,6 +60,7 @@ def open_session(
     user: Any, user_key: str, jti: str, now: datetime, request: HttpRequest | None
 ) -> TokenSession:
     """A session whose first refresh token has that ``jti``."""
+    request = signing_in.get() if request is None else request
     address = client_ip(request) if request is not None else None
     agent = request.META.get("HTTP_USER_AGENT", "") if request is not None else ""
     return sessions().create(

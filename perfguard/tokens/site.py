@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.conf import settings
+from django.db import connections
 
-from perfguard.http.routes import all_views, view_name, view_option
+from perfguard.http.routes import all_views, view_class, view_name, view_option
 from perfguard.tokens.simplejwt import TOKEN_CLASSES
 
 OURS = "perfguard.tokens.authentication"
+ENDING = {"TokenRefreshView", "TokenBlacklistView"}  # simplejwt's
 
 
 def simple_jwt() -> dict[str, Any]:
@@ -35,6 +37,28 @@ def authenticators() -> Iterator[tuple[str, Any]]:
     for _, view in all_views() if getattr(settings, "ROOT_URLCONF", None) else ():
         for each in view_option(view, "authentication_classes"):
             yield view_name(view), each
+
+
+def undone_views() -> set[str]:
+    """Views that end sessions in a transaction of the request's."""
+    aliases = {
+        alias
+        for alias, options in connections.settings.items()
+        if options.get("ATOMIC_REQUESTS")
+    }
+    views = all_views() if aliases and getattr(settings, "ROOT_URLCONF", None) else ()
+    return {
+        view_name(view)
+        for _, view in views
+        if aliases - getattr(view, "_non_atomic_requests", set())
+        and any(each.__name__ in ENDING for each in _simplejwts(view_class(view)))
+    }
+
+
+def _simplejwts(kind: Any) -> Iterator[Any]:
+    for each in getattr(kind, "__mro__", ()):
+        if each.__module__ == "rest_framework_simplejwt.views":
+            yield each
 
 
 def _modules(kind: Any) -> list[str]:

@@ -9,8 +9,9 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from uuid import uuid4
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.signals import setting_changed
-from django.db import Error
+from django.db import Error, router
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from rest_framework_simplejwt import settings as simplejwt
@@ -128,11 +129,16 @@ class AccessToken(Revocable, tokens.AccessToken):
     def for_user(cls, user: Any) -> Self:
         token = _for_user(cls, user)
         token[GENERATION] = generation_of(token[simplejwt.api_settings.USER_ID_CLAIM])
+        _check_password(user)
         return token
 
 
 class RefreshToken(Revocable, tokens.RefreshToken):  # type: ignore[misc]
-    """``for_user`` begins a session; ``rotated`` goes on with it."""
+    """``for_user`` begins a session; ``rotated`` goes on with it.
+
+    ``for_user`` raises TokenError when the user's password is no longer the one that
+    ``user`` has.
+    """
 
     access_token_class = AccessToken
 
@@ -146,6 +152,7 @@ class RefreshToken(Revocable, tokens.RefreshToken):  # type: ignore[misc]
         user_key = token[simplejwt.api_settings.USER_ID_CLAIM]
         # Before the session, or a revocation between the two would miss the token.
         token[GENERATION] = generation_of(user_key)
+        _check_password(user)
         session = open_session(
             user, user_key, token["jti"], token.current_time, request
         )
@@ -225,6 +232,17 @@ def signed_token(raw: Any) -> UntypedToken | None:
     except (TokenBackendError, TokenError, InvalidCredential):
         return None
     return token
+
+
+def _check_password(user: Any) -> None:
+    """After the generation was read: a sign-in takes as long as a hash, and a new
+    password may have come, and have revoked all, in between. Raises TokenError."""
+    if not isinstance(user, AbstractBaseUser):
+        return
+    model: Any = user._meta.model
+    users = model._base_manager.using(router.db_for_write(model))
+    if not users.filter(pk=user.pk, password=user.password).exists():
+        raise TokenError(_("The password was changed. Please sign in again."))
 
 
 def _for_user(cls: type[T], user: Any) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import Error, transaction
@@ -28,7 +29,7 @@ from perfguard.tokens.serializers import (
     check_delivered,
     revoke,
 )
-from perfguard.tokens.sessions import live_sessions
+from perfguard.tokens.sessions import endable_sessions, live_sessions
 from perfguard.tokens.tokens import UntypedToken, signed_token
 
 # With ATOMIC_REQUESTS the commit would come after the answer that reports it.
@@ -124,9 +125,9 @@ class SessionsView(NoStore, generics.ListAPIView[TokenSession]):
         return {**super().get_serializer_context(), SID: _sid(self.request)}
 
     def delete(self, request: Request) -> Response:
-        others = self.get_queryset().exclude(sid=_sid(request))
-        for sid in others.values_list("sid", flat=True):
-            _end(sid, user_key_of(request.user))
+        user_key = user_key_of(request.user)
+        others = endable_sessions(user_key).exclude(sid=_sid(request))
+        _end(others.values_list("sid", flat=True), user_key)
         return Response(status=204)
 
 
@@ -142,10 +143,10 @@ class SessionView(NoStore):
         # No other text is the id of a session, and PostgreSQL takes no NUL at all.
         if (
             not ID.fullmatch(sid)
-            or not live_sessions(user_key).filter(sid=sid).exists()
+            or not endable_sessions(user_key).filter(sid=sid).exists()
         ):
             raise NotFound
-        _end(sid, user_key)
+        _end([sid], user_key)
         return Response(status=204)
 
 
@@ -153,13 +154,14 @@ def user_key_of(user: Any) -> str:
     return str(getattr(user, simplejwt.api_settings.USER_ID_FIELD))
 
 
-def _end(sid: str, by: str) -> None:
+def _end(sids: Iterable[str], by: str) -> None:
     try:
-        delivery = end_session(sid, reason="sign_out", by=by)
+        ended = [end_session(sid, reason="sign_out", by=by) for sid in sids]
     except Error as error:
         raise RevocationFailed from error
-    if delivery is not None:
-        check_delivered(delivery)
+    for delivery in ended:
+        if delivery is not None:
+            check_delivered(delivery)
 
 
 def _sid(request: Request) -> str:

@@ -86,6 +86,7 @@ def user_of_password(request: Request) -> User:
     return user
 
 
+@views.own_transaction
 class RefreshView(views.NoStore):
     """The next pair of a session; its last refresh token is used up."""
 
@@ -136,7 +137,10 @@ class PasswordView(views.NoStore):
 
 
 def sign_in(user: User, request: Request, method: str) -> dict[str, Any]:
-    refresh = RefreshToken.for_user(user, request._request)
+    try:
+        refresh = RefreshToken.for_user(user, request._request)
+    except TokenError as error:
+        raise AuthenticationFailed(str(error)) from error
     user_signed_in.send_robust(
         User, user=user, request=request._request, method=method, sid=refresh["sid"]
     )

@@ -16,11 +16,6 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return _answer(request, page, 400, "The request cannot be read.", exception)
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    page = defaults.permission_denied
-    return _answer(request, page, 403, "This is not for you.", exception)
-
-
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     page = defaults.page_not_found
     return _answer(request, page, 404, "There is no such path.", exception)

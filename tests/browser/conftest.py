@@ -51,9 +51,15 @@ class Visitor:
         self.open("/admin/login/?next=/admin/")
         self.page.fill("[name=username]", ADMIN)
         self.page.fill("[name=password]", "admin-password")
-        self.page.click("[type=submit]")
+        self.press("[type=submit]")
         assert self.page.title().startswith("Site administration")
         return self
+
+    def press(self, selector: str) -> Any:
+        """Click what leads to another page, and wait for that."""
+        with self.page.expect_navigation() as found:
+            self.page.click(selector)
+        return found.value
 
     def open(self, path: str) -> Any:
         return self.page.goto(f"{self.site.url}{path}")

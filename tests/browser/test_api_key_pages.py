@@ -24,16 +24,14 @@ def made(visitor):
     visitor.page.fill("[name=owner]", "2")
     visitor.page.fill("[name=label]", "the browser's")
     visitor.picture("form")
-    with visitor.page.expect_response(lambda it: it.request.method == "POST") as sent:
-        visitor.page.click("[name=_save]")
+    answer = visitor.press("[name=_save]")
     visitor.picture("secret")
-    key = re.search(r"pgk_\w{62}", visitor.page.content())[0]
-    return key, sent.value
+    return re.search(r"pgk_\w{62}", visitor.page.content())[0], answer
 
 
 def open_key(visitor, key):
     visitor.open(f"{LIST}?q={key.split('_')[1]}")
-    visitor.page.click("#result_list tbody tr:first-child th a")
+    visitor.press("#result_list tbody tr:first-child th a")
 
 
 def test_the_secret_is_shown_once_and_kept_by_nobody(site, visitor, made):
@@ -51,10 +49,10 @@ def test_the_secret_is_shown_once_and_kept_by_nobody(site, visitor, made):
 def test_a_key_is_revoked_after_a_question(site, visitor, made):
     key, _ = made
     open_key(visitor, key)
-    visitor.page.click(".object-tools >> text=Revoke")
+    visitor.press(".object-tools >> text=Revoke")
     visitor.picture("question")
     assert use(site, key) == 200
-    visitor.page.click("#content [type=submit]")
+    visitor.press("#content [type=submit]")
     visitor.picture("revoked")
     assert use(site, key) == 401
     assert visitor.errors == []
@@ -63,9 +61,9 @@ def test_a_key_is_revoked_after_a_question(site, visitor, made):
 def test_a_key_is_rotated_and_both_are_good_for_a_while(site, visitor, made):
     key, _ = made
     open_key(visitor, key)
-    visitor.page.click(".object-tools >> text=Rotate")
+    visitor.press(".object-tools >> text=Rotate")
     visitor.picture("question")
-    visitor.page.click("#content [type=submit]")
+    visitor.press("#content [type=submit]")
     visitor.picture("rotated")
     successor = re.search(r"pgk_\w{62}", visitor.page.content())[0]
     assert successor != key
@@ -78,7 +76,7 @@ def test_a_rate_that_is_none_is_explained(visitor):
     visitor.page.fill("[name=owner]", "2")
     visitor.page.fill("[name=label]", "of a wrong rate")
     visitor.page.fill("[name=rate]", "many")
-    visitor.page.click("[name=_save]")
+    visitor.press("[name=_save]")
     visitor.picture("wrong")
     assert "is not a rate" in visitor.page.inner_text(".errorlist >> nth=0")
 

@@ -141,19 +141,51 @@ def test_a_server_that_does_not_tell_all_has_none(missing):
     assert era_of(info.encode()) == ""
 
 
-def test_a_refused_read_leaves_no_reply_for_the_next(server, perfguard):
-    """Were the reply of MGET left on the connection, another user's state would be
-    taken for the next one's."""
-    server.client().execute_command("ACL SETUSER weak on >pw ~* +@all -info")
-    perfguard(
-        REDIS_URL=f"redis://weak:pw@127.0.0.1:{server.port}/0",
-        REDIS_PROBE_INTERVAL=0.02,
-    )
-    client = get_client()
-    with pytest.raises(RedisUnavailable, match=r"(?i)info|permission"):
+@pytest.fixture
+def weak(server, perfguard):
+    """``weak("-command")`` is the client of an account that may not do that."""
+
+    def configure(rule):
+        server.client().execute_command(f"ACL SETUSER weak on >pw ~* +@all {rule}")
+        perfguard(
+            REDIS_URL=f"redis://weak:pw@127.0.0.1:{server.port}/0",
+            REDIS_PROBE_INTERVAL=0.02,
+        )
+        return get_client()
+
+    return configure
+
+
+def test_an_account_that_may_not_ask_has_no_era(weak, server):
+    client = weak("-info")
+    server.client().set("perfguard:{user:1}:b", "2")
+    for _ in range(2):  # each reply is that of its own question
+        assert client.read("user:1", MGET) == ([None, b"2"], "")
+    assert not client.is_away("user:1")
+
+
+def test_a_refused_read_leaves_no_reply_for_the_next(weak, server):
+    """Another user's state would be taken for the next one's."""
+    client = weak("-mget")
+    with pytest.raises(RedisUnavailable, match=r"(?i)mget|permission"):
         client.read("user:1", MGET)
-    server.client().execute_command("ACL SETUSER weak +info")
+    server.client().execute_command("ACL SETUSER weak +mget")
     server.client().set("perfguard:{user:2}:a", "7")
     wait_until(lambda: not client.is_away("user:1"), "the circuit to close")
     other = packed(b"MGET", b"perfguard:{user:2}:a")
     assert client.read("user:2", other).reply == [b"7"]
+
+
+def test_a_connection_asks_for_the_era_once_a_second(era, server, monkeypatch):
+    monkeypatch.setattr("perfguard.redis.endpoint.ERA_SECONDS", 3600.0)
+    first = era()
+    assert {era() for _ in range(50)} == {first}
+    assert server.client().info("commandstats")["cmdstat_info"]["calls"] == 1
+
+
+def test_a_connection_to_another_server_asks_at_once(era, server, monkeypatch):
+    monkeypatch.setattr("perfguard.redis.endpoint.ERA_SECONDS", 3600.0)
+    before = era()
+    server.kill()
+    server.start()
+    assert era() not in {before, ""}

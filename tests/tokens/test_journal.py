@@ -323,11 +323,12 @@ def test_one_master_that_is_away_keeps_nothing_from_the_others(
         push(client, user_key, marks, generation)
 
     monkeypatch.setattr(copy, "push", partly)
-    assert journal.deliver_due(batch=3) is False
+    monkeypatch.setattr(journal, "BATCH", 3)
+    assert journal.deliver_due() is False
     due = RevokedToken.objects.filter(pushed_at=None)
     assert {each.user_key for each in due} == {dead}
     monkeypatch.setattr(copy, "push", push)
-    assert journal.deliver_due(batch=3) is True
+    assert journal.deliver_due() is True
     assert not due.all()
 
 
@@ -343,8 +344,22 @@ def test_while_redis_is_away_altogether_one_batch_is_tried(network, monkeypatch)
     monkeypatch.setattr(
         journal, "push", lambda *args: tried.append(args) or push(*args)
     )
-    assert journal.deliver_due(batch=5) is False
+    monkeypatch.setattr(journal, "BATCH", 5)
+    assert journal.deliver_due() is False
     assert len(tried) == 5
+
+
+def test_a_request_tells_redis_no_more_than_a_batch_of_each(redis, user, monkeypatch):
+    now = timezone.now() + timedelta(hours=1)
+    RevokedToken.objects.bulk_create(
+        RevokedToken(jti=f"t{n:02}", user_key="1", expires_at=now, revoked_at=now)
+        for n in range(8)
+    )
+    monkeypatch.setattr(journal, "BATCH", 5)
+    assert journal.deliver_due(whole=False) is False
+    assert RevokedToken.objects.filter(pushed_at=None).count() == 3
+    assert journal.deliver_due(whole=False) is True
+    assert not RevokedToken.objects.filter(pushed_at=None)
 
 
 def test_sync_says_whether_redis_knows_all(user, network, capsys):
@@ -582,7 +597,7 @@ def test_whatever_becomes_of_redis_what_is_revoked_is_refused_and_nothing_else(
     run_state_machine_as_test(
         Copies,
         settings=settings(
-            max_examples=40,
+            max_examples=60,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,

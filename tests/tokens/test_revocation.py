@@ -13,8 +13,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.forms import SetPasswordForm
 from django.core.management import call_command
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 from django.http import HttpResponse, StreamingHttpResponse
+from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, path
 from rest_framework.decorators import api_view
 from rest_framework.response import Response
@@ -533,22 +534,38 @@ def test_emptied_in_the_middle_of_a_refill(api, user, redis, monkeypatch):
     assert filled[-1] is True
 
 
-def test_the_fence_is_set_before_anything_is_read(
-    user, redis, monkeypatch, django_assert_num_queries
+def test_the_fence_is_set_before_the_journal_is_read_for_a_refill(
+    user, redis, monkeypatch
 ):
     token = AccessToken.for_user(user)
-    fence, counts = copy.fence, []
+    fence, refill, reads = copy.fence, copy.refill, []
 
-    def counted(*args):
-        with django_assert_num_queries(0) as captured:
-            word = fence(*args)
-        counts.append(captured.initial_queries)
-        return word
+    def counting(step):
+        def counted(*args, **kwargs):
+            reads.append(len(captured))
+            return step(*args, **kwargs)
 
-    monkeypatch.setattr(copy, "fence", counted)
-    with django_assert_num_queries(4) as captured:
+        return counted
+
+    monkeypatch.setattr(revocation.arrears, "due", False)
+    monkeypatch.setattr(copy, "fence", counting(fence))
+    monkeypatch.setattr(copy, "refill", counting(refill))
+    with CaptureQueriesContext(connection) as captured:
         revocation.is_revoked(token.marks)
-    assert counts == [captured.initial_queries]
+    assert reads == [1, 4]  # before it the answer, and after it what Redis is given
+
+
+def test_within_a_transaction_redis_is_not_refilled(user, redis):
+    """What is read there may be as old as its beginning, or be rolled back yet."""
+    token, good = AccessToken.for_user(user), AccessToken.for_user(user)
+    with transaction.atomic():
+        journal.revoke_token(token.marks, "access")
+        assert revocation.is_revoked(token.marks)
+        assert not revocation.is_revoked(good.marks)
+        assert not redis.client().keys()
+        transaction.set_rollback(True)
+    assert not redis.client().keys("*revoked*")
+    assert not revocation.is_revoked(token.marks)
 
 
 def test_two_processes_that_find_redis_empty_refill_it_once(user, redis, monkeypatch):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from rest_framework_simplejwt.exceptions import TokenError
 
 from perfguard.signals import credential_refused, user_signed_in
+from perfguard.tokens.models import TokenSession
+from perfguard.tokens.tokens import AccessToken, RefreshToken
 from tests.tokens.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -118,4 +121,54 @@ def test_a_new_password_signs_out_everywhere_and_in_again_here(api, user):
 def test_a_change_that_fails_revokes_nothing(api, user, body):
     token = api.sign_in()["token"]
     assert api.post("auths/password", body, token=token).status_code == 400
+    assert api.status(token) == 200
+
+
+def test_a_sign_in_that_a_new_password_overtakes_is_refused(user, django_user_model):
+    overtaken = django_user_model.objects.get(pk=user.pk)
+    user.set_password("another-long-word-9")
+    user.save()
+    for kind in (RefreshToken, AccessToken):
+        with pytest.raises(TokenError, match="changed"):
+            kind.for_user(overtaken)
+    assert not TokenSession.objects.exists()
+
+
+def test_the_view_says_so(api, user, monkeypatch, django_user_model):
+    overtaken = django_user_model.objects.get(pk=user.pk)
+    monkeypatch.setattr(
+        "project.demo.auths.authenticate", lambda request, **credentials: overtaken
+    )
+    user.set_password("another-long-word-9")
+    user.save()
+    body = {"email": ADA, "password": PASSWORD}
+    assert api.post("auths/signin", body).status_code == 401
+
+
+def test_a_hash_that_is_upgraded_at_sign_in_signs_in(api, user, settings):
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+        *settings.PASSWORD_HASHERS,
+    ]
+    first = api.sign_in()["token"]
+    user.refresh_from_db()
+    assert user.password.startswith("pbkdf2")
+    assert [api.status(first), api.status(api.sign_in()["token"])] == [200, 200]
+
+
+def test_a_password_that_is_taken_away_signs_out(api, user):
+    token = api.sign_in()["token"]
+    user.set_unusable_password()
+    user.save()
+    assert api.status(token) == 401
+
+
+def test_users_without_a_password_stay_signed_in_when_they_are_saved(
+    api, django_user_model
+):
+    user = django_user_model.objects.create_user(ADA)
+    token = str(RefreshToken.for_user(user).access_token)
+    user.name = "Ada"
+    user.save()
+    user.save(update_fields=["name"])
     assert api.status(token) == 200

@@ -42,7 +42,7 @@ IN_CI = bool(os.environ.get("CI"))
 
 def bounded(examples):
     return bounds(
-        max_examples=examples if IN_CI else examples // 3,
+        max_examples=examples // 3,
         deadline=None,
         database=None,
         derandomize=IN_CI,
