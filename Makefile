@@ -91,11 +91,12 @@ tour: $(VENV)/.run ## make the real requests that show each capability
 	@$(REDIS)
 	@$(BIN)/python manage.py tour
 
-bench: ## measure a throttle check against its peers, in one run
+bench: ## measure throttle checks, tokens and API keys against their peers
 	@$(REDIS)
 	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@.venv-bench/bin/python benchmarks/throttle.py $(ARGS)
+	@.venv-bench/bin/python benchmarks/identity.py $(ARGS)
 
 clean: ## remove what was installed and built; the database stays
 	rm -rf .venv .venv-newest .venv-bench .cache docs/_build .mypy_cache .ruff_cache .pytest_cache
