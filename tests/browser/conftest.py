@@ -22,7 +22,9 @@ def site(tmp_path_factory: Any) -> Iterator[Gunicorn]:
         yield server
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: Playwright has an event loop in this thread while it runs,
+# and other tests run their own.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     path = shutil.which("chromium") or shutil.which("google-chrome")
     assert path, "No chromium: install it, as 'make test' does."
