@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.apps import apps
 from django.http import HttpResponse
 from django.test import RequestFactory
 
@@ -64,6 +65,22 @@ def perfguard(settings: Any) -> Callable[..., None]:
         settings.PERFGUARD = dict(current)
 
     return configure
+
+
+@pytest.fixture
+def proxy_model(django_user_model: Any) -> Iterator[Any]:
+    """A proxy of the user model, as a project may have one."""
+
+    class Proxy(django_user_model):
+        class Meta:
+            proxy = True
+            app_label = "demo"
+
+    # It was not there when the app was made ready.
+    apps.get_app_config("perfguard").connect()
+    yield Proxy
+    del apps.all_models["demo"]["proxy"]
+    apps.clear_cache()
 
 
 @pytest.fixture(autouse=True)

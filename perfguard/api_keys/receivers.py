@@ -3,10 +3,10 @@ And what tells Redis the rest when it is back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db import router, transaction
 from django.db.models.signals import post_delete, post_save
 
@@ -16,10 +16,11 @@ from perfguard.api_keys.records import FLAGS
 from perfguard.signals import api_key_changed, circuit_changed
 
 
-def connect() -> None:
+def connect(user_models: Iterable[Any]) -> None:
     """Called by the app when all models are loaded."""
     uid = "perfguard.api_keys."
-    post_save.connect(owner_saved, get_user_model(), dispatch_uid=f"{uid}owner")
+    for model in user_models:
+        post_save.connect(owner_saved, model, dispatch_uid=f"{uid}owner")
     post_save.connect(key_saved, ApiKey, dispatch_uid=f"{uid}saved")
     # Deleting an owner deletes their keys, one by one because somebody listens.
     post_delete.connect(key_deleted, ApiKey, dispatch_uid=f"{uid}deleted")

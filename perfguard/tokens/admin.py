@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -17,7 +17,7 @@ from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from perfguard.tokens.claims import Marks
+from perfguard.tokens.claims import Marks, user_key_of
 from perfguard.tokens.filters import (
     EndReasonFilter,
     ReasonFilter,
@@ -33,7 +33,6 @@ from perfguard.tokens.journal import (
     revoke_user,
 )
 from perfguard.tokens.models import RevokedToken, TokenGeneration, TokenSession
-from perfguard.tokens.receivers import user_key_of
 
 PENDING = _("Redis is away: it is recorded, and in force as soon as Redis is back.")
 
@@ -192,30 +191,32 @@ class TokenSessionAdmin(ByUser):
             }
             return TemplateResponse(request, "perfguard/tokens/confirm.html", context)
         by = user_key_of(request.user)
-        delivered = [work(each, by) for each in chosen]
+        delivered = work(chosen, by)
         for each in chosen:
             self.log_change(request, each, str(question))
         self.message_user(request, _("Done."), messages.SUCCESS)
-        if not all(delivered):
+        if not delivered:
             self.message_user(request, PENDING, messages.WARNING)
         return None
 
 
-Work = Callable[[TokenSession, str], bool]
+Work = Callable[[list[TokenSession], str], bool]
 
 
-def _end(session: TokenSession, by: str) -> bool:
-    delivery = end_session(session.sid, reason="admin", by=by)
-    return delivery is None or _is_on_its_way(delivery)
+def _end(sessions: list[TokenSession], by: str) -> bool:
+    found = [end_session(each.sid, reason="admin", by=by) for each in sessions]
+    return _are_on_their_way(found)
 
 
-def _sign_out(session: TokenSession, by: str) -> bool:
-    return _is_on_its_way(revoke_user(session.user_key, reason="admin", by=by))
+def _sign_out(sessions: list[TokenSession], by: str) -> bool:
+    # However many sessions of one user were chosen.
+    users = sorted({each.user_key for each in sessions})
+    return _are_on_their_way([revoke_user(key, reason="admin", by=by) for key in users])
 
 
-def _is_on_its_way(delivery: Delivery) -> bool:
-    # None: the request's transaction is still open, and Redis is told at its end.
-    return delivery.delivered is not False
+def _are_on_their_way(deliveries: Iterable[Delivery | None]) -> bool:
+    # None within: the transaction is still open, and Redis is told at its end.
+    return all(each is None or each.delivered is not False for each in deliveries)
 
 
 @admin.register(RevokedToken)
@@ -245,7 +246,7 @@ class RevokedTokenAdmin(ByUser):
         marks = Marks(obj.user_key, obj.jti, "", 0, exp or None)
         by = user_key_of(request.user)
         delivery = revoke_token(marks, "", reason="admin", by=by)
-        if not _is_on_its_way(delivery):
+        if not _are_on_their_way([delivery]):
             self.message_user(request, PENDING, messages.WARNING)
 
 
@@ -279,11 +280,10 @@ def sign_out_everywhere(
     for user in queryset:
         if not modeladmin.has_change_permission(request, user):
             raise PermissionDenied
-    delivered = True
+    deliveries = []
     for user in queryset:
-        delivery = revoke_user(user_key_of(user), reason="admin", by=by)
-        delivered = delivered and _is_on_its_way(delivery)
+        deliveries.append(revoke_user(user_key_of(user), reason="admin", by=by))
         modeladmin.log_change(request, user, "Signed out everywhere.")
     modeladmin.message_user(request, _("All their tokens are revoked."))
-    if not delivered:
+    if not _are_on_their_way(deliveries):
         modeladmin.message_user(request, PENDING, messages.WARNING)

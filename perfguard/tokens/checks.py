@@ -25,7 +25,7 @@ from perfguard.exceptions import InvalidSetting, RedisUnavailable
 from perfguard.lifetimes import read_lifetime
 from perfguard.redis.client import get_client
 from perfguard.redis.scripts import packed
-from perfguard.tokens.claims import leeway
+from perfguard.tokens.claims import leeway, simple_jwt
 from perfguard.tokens.keys import KEY_BYTES, is_usable, is_weak
 from perfguard.tokens.simplejwt import TOKEN_CLASSES
 from perfguard.tokens.site import (
@@ -33,7 +33,6 @@ from perfguard.tokens.site import (
     authenticators,
     in_use,
     is_stock,
-    simple_jwt,
 )
 from perfguard.tokens.site_checks import check_time_zones, check_transactions
 

@@ -20,9 +20,19 @@ SID = "sid"
 GENERATION = "gen"
 
 
+def simple_jwt() -> dict[str, Any]:
+    """simplejwt's settings, as the project gives them."""
+    return dict(getattr(settings, "SIMPLE_JWT", None) or {})
+
+
+def user_key_of(user: Any) -> str:
+    """The user's id as the tokens' claim and the journal have it."""
+    return str(getattr(user, simple_jwt().get("USER_ID_FIELD", "id"), user.pk))
+
+
 def leeway() -> timedelta:
     """How long after ``exp`` a token still passes: simplejwt's setting."""
-    value = (getattr(settings, "SIMPLE_JWT", None) or {}).get("LEEWAY") or 0
+    value = simple_jwt().get("LEEWAY") or 0
     return value if isinstance(value, timedelta) else timedelta(seconds=value)
 
 

@@ -13,8 +13,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from perfguard.tokens.claims import user_key_of
 from perfguard.tokens.models import TokenSession
-from perfguard.tokens.receivers import user_key_of
 
 MOST_USERS = 10  # of one name or e-mail address
 # Those of perfguard: to list what the table has is to read all of it, for each page.

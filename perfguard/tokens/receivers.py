@@ -3,30 +3,27 @@ Redis the rest of the journal when it is back."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from django.apps import apps
-from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import is_password_usable
 from django.db import connections, router
 from django.db.models.signals import post_delete, post_save, pre_save
 
 from perfguard.signals import circuit_changed
 from perfguard.tokens.arrears import arrears
+from perfguard.tokens.claims import user_key_of
 from perfguard.tokens.journal import deliver_due, revoke_user
 
 
-def connect() -> None:
+def connect(user_models: Iterable[Any]) -> None:
     """Called by the app when all models are loaded."""
-    # Proxies and children send signals of their own.
-    for model in apps.get_models():
-        if issubclass(model, get_user_model()):
-            pre_save.connect(user_saving, model, dispatch_uid="perfguard.tokens.saving")
-            post_save.connect(user_saved, model, dispatch_uid="perfguard.tokens.saved")
-            post_delete.connect(
-                user_deleted, model, dispatch_uid="perfguard.tokens.deleted"
-            )
+    for model in user_models:
+        pre_save.connect(user_saving, model, dispatch_uid="perfguard.tokens.saving")
+        post_save.connect(user_saved, model, dispatch_uid="perfguard.tokens.saved")
+        post_delete.connect(
+            user_deleted, model, dispatch_uid="perfguard.tokens.deleted"
+        )
     circuit_changed.connect(circuit_closed, dispatch_uid="perfguard.tokens.circuit")
 
 
@@ -73,12 +70,6 @@ def circuit_closed(is_open: bool, **kwargs: Any) -> None:
         arrears.settle(deliver_due, at_once=True)
     finally:
         connections.close_all()  # this thread's, which ends
-
-
-def user_key_of(user: Any) -> str:
-    given = getattr(settings, "SIMPLE_JWT", None) or {}
-    field = given.get("USER_ID_FIELD", "id")
-    return str(getattr(user, field, user.pk))
 
 
 def _revoke_all(user: Any, reason: str) -> None:

@@ -9,14 +9,11 @@ from django.conf import settings
 from django.db import connections
 
 from perfguard.http.routes import all_views, view_class, view_name, view_option
+from perfguard.tokens.claims import simple_jwt
 from perfguard.tokens.simplejwt import TOKEN_CLASSES
 
 OURS = "perfguard.tokens.authentication"
 ENDING = {"TokenRefreshView", "TokenBlacklistView"}  # simplejwt's
-
-
-def simple_jwt() -> dict[str, Any]:
-    return dict(getattr(settings, "SIMPLE_JWT", None) or {})
 
 
 def algorithm() -> str:

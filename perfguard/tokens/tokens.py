@@ -56,9 +56,6 @@ class Revocable(Base):
     the last of these cannot be known.
     """
 
-    def __init__(self, token: Any = None, verify: bool = True) -> None:
-        super().__init__(token, verify)
-
     def get_token_backend(self) -> TokenBackend:
         return token_backend()
 

@@ -14,12 +14,11 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework_simplejwt import settings as simplejwt
 from rest_framework_simplejwt import views
 
 from perfguard.exceptions import InvalidCredential
 from perfguard.tokens.authentication import JWTAuthentication, presented_token
-from perfguard.tokens.claims import ID, SID
+from perfguard.tokens.claims import ID, SID, user_key_of
 from perfguard.tokens.errors import RevocationFailed
 from perfguard.tokens.journal import end_session, revoke_user
 from perfguard.tokens.models import TokenSession
@@ -148,10 +147,6 @@ class SessionView(NoStore):
             raise NotFound
         _end([sid], user_key)
         return Response(status=204)
-
-
-def user_key_of(user: Any) -> str:
-    return str(getattr(user, simplejwt.api_settings.USER_ID_FIELD))
 
 
 def _end(sids: Iterable[str], by: str) -> None:

@@ -5,14 +5,12 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from perfguard.api_keys import receivers, services
+from perfguard.api_keys import services
 from perfguard.api_keys.delivery import delivery
 from perfguard.api_keys.keyring import keyring
 from perfguard.api_keys.upkeep import uses
 from perfguard.signals import api_key_changed, credential_refused
 from tests.api_keys.counting import Proxy
-
-receivers.connect()  # as the app does; a second time changes nothing
 
 MIDDLEWARE = "perfguard.api_keys.middleware.ApiKeyRestrictionMiddleware"
 

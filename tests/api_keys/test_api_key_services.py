@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from perfguard.api_keys import receivers, services, validators
+from perfguard.api_keys import services, validators
 from perfguard.api_keys.delivery import delivery
 from perfguard.api_keys.keyring import keyring
 from perfguard.api_keys.keys import parse
@@ -371,9 +372,19 @@ def test_what_bypasses_save_is_bounded_by_the_life_of_a_record(issued, owner, re
     assert code_of(issued.text) == "owner_inactive"
 
 
+def test_an_owner_who_is_deactivated_by_a_proxy_is_refused(
+    issued, owner, redis, proxy_model
+):
+    assert code_of(issued.text) == ""
+    proxy = proxy_model.objects.get(pk=owner.pk)
+    proxy.is_active = False
+    proxy.save()
+    assert code_of(issued.text) == "owner_inactive"
+
+
 def test_connecting_twice_tells_once(issued, changed):
     changed.clear()
-    receivers.connect()
+    apps.get_app_config("perfguard").connect()
     issued.api_key.delete()
     assert len(changed) == 1
 

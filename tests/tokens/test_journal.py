@@ -362,6 +362,19 @@ def test_a_request_tells_redis_no_more_than_a_batch_of_each(redis, user, monkeyp
     assert not RevokedToken.objects.filter(pushed_at=None)
 
 
+def test_a_request_does_not_wait_for_all_that_is_due(redis, user, monkeypatch):
+    token = AccessToken.for_user(user)
+    now = timezone.now() + timedelta(hours=1)
+    RevokedToken.objects.bulk_create(
+        RevokedToken(jti=f"t{n:02}", user_key="1", expires_at=now, revoked_at=now)
+        for n in range(8)
+    )
+    monkeypatch.setattr(journal, "BATCH", 5)
+    monkeypatch.setattr(revocation, "arrears", arrears.Arrears())
+    assert not revocation.is_revoked(token.marks)
+    assert RevokedToken.objects.filter(pushed_at=None).count() == 3
+
+
 def test_sync_says_whether_redis_knows_all(user, network, capsys):
     AccessToken.for_user(user).blacklist()
     network.cut()

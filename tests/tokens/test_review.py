@@ -6,7 +6,6 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.checks import run_checks
 from django.db import OperationalError, connection, transaction
@@ -18,7 +17,7 @@ from rest_framework_simplejwt import views as stock
 
 from perfguard.redis.client import get_client
 from perfguard.signals import token_revoked, user_signed_in
-from perfguard.tokens import admin, journal, receivers, revocation, views
+from perfguard.tokens import admin, journal, revocation, views
 from perfguard.tokens.arrears import Arrears, arrears
 from perfguard.tokens.models import RevokedToken, TokenGeneration, TokenSession
 from perfguard.tokens.pruning import prune
@@ -214,19 +213,6 @@ def test_a_project_adds_claims_as_simplejwt_has_it(user, perfguard, rf):
     assert (claims["name"], claims["made"]) == (user.email, "here")
     assert (session.address, session.user_agent) == ("203.0.113.7", "curl/8")
     assert requests == [request]
-
-
-@pytest.fixture
-def proxy_model(django_user_model):
-    class Proxy(django_user_model):
-        class Meta:
-            proxy = True
-            app_label = "demo"
-
-    receivers.connect()  # the proxy was not there when the app was
-    yield Proxy
-    del apps.all_models["demo"]["proxy"]
-    apps.clear_cache()
 
 
 def test_a_new_password_by_a_proxy_of_the_user_model_revokes(

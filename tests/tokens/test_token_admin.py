@@ -8,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from perfguard.signals import token_revoked
 from perfguard.tokens import journal
 from perfguard.tokens.models import RevokedToken, TokenSession
 from perfguard.tokens.tokens import RefreshToken
@@ -89,6 +90,20 @@ def test_nothing_happens_before_the_question_is_answered(root, session):
 def test_a_link_alone_ends_nothing(root, session):
     root.get(f"{LIST}{session.pk}/end/?confirmed=yes")
     assert not is_ended(session)
+
+
+def test_a_user_of_several_sessions_is_signed_out_once(root, user):
+    told = []
+
+    def hear(sender, signal, kind, user_key, **event):
+        told.append((kind, user_key))
+
+    sids = [RefreshToken.for_user(user)["sid"] for _ in range(3)]
+    token_revoked.connect(hear)
+    action(root, "sign_out_selected", *sids)
+    token_revoked.disconnect(hear)
+    assert told == [("user", str(user.pk))]
+    assert not TokenSession.objects.filter(ended_at=None)
 
 
 def test_what_was_done_is_in_the_admins_log(root, session):

@@ -8,9 +8,9 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from perfguard.tokens import journal
+from perfguard.tokens.claims import user_key_of
 from perfguard.tokens.models import RevokedToken, TokenSession
 from perfguard.tokens.pruning import prune
-from perfguard.tokens.receivers import user_key_of
 from perfguard.tokens.sessions import live_sessions
 
 PENDING = (
