@@ -1,6 +1,8 @@
 """System checks: every mistake in ``PERFGUARD`` is met here first.
 
-Those of tokens, trusted headers and API keys are in their rooms: ``E2xx`` to ``E4xx``.
+Those of the rooms are in the rooms: ``E2xx`` trusted header, ``E3xx`` API keys,
+``E4xx`` tokens, ``E5xx`` headers, ``E6xx`` compression, ``E7xx`` streaming, ``E8xx`` sockets,
+``E9xx`` the pipeline: its order, redirects, request ids.
 
 perfguard.E001  an unknown key            perfguard.W101  DRF's NUM_PROXIES is set
 perfguard.E002  a value of a wrong type   perfguard.W102  a cache without time-outs
@@ -21,10 +23,16 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 
 from perfguard.api_keys import checks as api_keys
+from perfguard.compression import checks as compression
 from perfguard.conf import SETTINGS, conf, given, missed
 from perfguard.exceptions import InvalidSetting
+from perfguard.fast_json import checks as fast_json
+from perfguard.headers import checks as headers
 from perfguard.http.client_ip import trusted_networks
+from perfguard.redirects import checks as redirects
 from perfguard.redis.client import cache_pool, make_client, sentinel_address
+from perfguard.sockets import checks as sockets
+from perfguard.streaming import checks as streaming
 from perfguard.throttling.middleware import ThrottleMiddleware
 from perfguard.throttling.paths import PathRule
 from perfguard.throttling.plans import Scope, scope_named, scope_names
@@ -283,6 +291,12 @@ ALL: tuple[Check, ...] = (
     *trusted_header.ALL,
     *api_keys.ALL,
     *tokens.ALL,
+    *headers.ALL,
+    *compression.ALL,
+    *streaming.ALL,
+    *sockets.ALL,
+    *redirects.ALL,
+    *fast_json.ALL,
     check_names,
     check_types,
     check_rates,
@@ -293,4 +307,11 @@ ALL: tuple[Check, ...] = (
     check_refusing_scopes,
     check_views,
 )
-DEPLOY: tuple[Check, ...] = (*tokens.DEPLOY, check_shared_store)
+DEPLOY: tuple[Check, ...] = (
+    *tokens.DEPLOY,
+    *headers.DEPLOY,
+    *compression.DEPLOY,
+    *streaming.DEPLOY,
+    *sockets.DEPLOY,
+    check_shared_store,
+)

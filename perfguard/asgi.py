@@ -1,0 +1,3 @@
+"""The ASGI door: WebSockets are guarded before anything inside sees them."""
+
+from __future__ import annotations
