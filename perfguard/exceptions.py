@@ -9,13 +9,15 @@
     |   +-- InvalidLifetime (also ValueError)         text that is no lifetime
     +-- InvalidCredential                             what a request presents is no good
     +-- TruthUnavailable                              neither Redis nor the database
+    +-- InvalidEvent      (also ValueError)           what no event stream can carry
+    +-- InvalidParameter  (also ValueError, BadRequest)  of a request: an answer of 400
     +-- RedisUnavailable  (also ConnectionError)      Redis cannot answer just now
         +-- SlotsDiffer                               one call, keys of several slots
 """
 
 from __future__ import annotations
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import BadRequest, ImproperlyConfigured
 
 
 class PerfguardError(Exception):
@@ -57,3 +59,11 @@ class InvalidCredential(PerfguardError):
 
 class TruthUnavailable(PerfguardError):
     """Whether a credential is revoked cannot be known just now: answer 503."""
+
+
+class InvalidEvent(PerfguardError, ValueError):
+    """What a source gave is no event; the message does not quote its data."""
+
+
+class InvalidParameter(PerfguardError, BadRequest, ValueError):
+    """A request's parameter is wrong. Where nobody catches it Django answers 400."""

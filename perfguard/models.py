@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfguard.api_keys.models import ApiKey
+from perfguard.headers.models import CspReport
 from perfguard.tokens.models import RevokedToken, TokenGeneration, TokenSession
 
-__all__ = ["ApiKey", "RevokedToken", "TokenGeneration", "TokenSession"]
+__all__ = ["ApiKey", "CspReport", "RevokedToken", "TokenGeneration", "TokenSession"]

@@ -13,8 +13,8 @@
 ``credential_refused``
     Sent when a credential was presented and refused. ``sender`` is the class that
     refused it, ``request`` the HttpRequest or None, ``kind`` "token", "api_key",
-    "trusted_header" or "password", ``code`` a word that says why, ``user_key`` the
-    user's id as text, empty when it is not known.
+    "trusted_header", "password" or "ticket", ``code`` a word that says why,
+    ``user_key`` the user's id as text, empty when it is not known.
 
 ``token_revoked``
     Sent after a revocation was committed to the journal. ``kind`` is "token",
@@ -34,6 +34,16 @@
 ``user_signed_in``
     Sent after a pair of tokens was issued: ``user``, ``request`` (or None), ``method``
     "password" or "trusted_header", ``sid``.
+
+``stream_started``
+    Sent when a request is given an event stream. ``request``, and ``identity``, whom
+    the stream is counted for.
+
+``stream_ended``
+    Sent once for each of these, when the response is done with: ``request``,
+    ``outcome`` ("finished" by its source, "failed", "left" by the client, "drain",
+    "lifetime", "revoked", "unverifiable"), ``events``, how many messages were sent, and
+    ``seconds``. Receivers of both must be quick: under ASGI they may be on the loop.
 """
 
 from __future__ import annotations
@@ -48,3 +58,6 @@ token_revoked = Signal()
 token_reused = Signal()
 api_key_changed = Signal()
 user_signed_in = Signal()
+
+stream_started = Signal()
+stream_ended = Signal()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from django.core.asgi import get_asgi_application
+from perfguard.asgi import guard
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-application = get_asgi_application()
+application = guard(websocket="project.demo.sockets.echo")

@@ -41,6 +41,23 @@ def items(name: str, separator: str = ",") -> list[str]:
     return [each.strip() for each in text(name).split(separator) if each.strip()]
 
 
+def origins(name: str, custom_schemes: list[str]) -> list[str]:
+    """Origins between semicolons; ``"*"`` alone means all of them."""
+    values = items(name, separator=";")
+    for value in [] if values == ["*"] else values:
+        scheme, mark, host = value.partition("://")
+        if scheme not in {"http", "https", *custom_schemes} or not mark or not host:
+            raise ImproperlyConfigured(
+                f"{name} has {value!r}: write scheme://host, with the scheme http, "
+                "https or one of CORS_ALLOW_CUSTOM_SCHEME; or '*' alone."
+            )
+        if "/" in host:
+            raise ImproperlyConfigured(
+                f"{name} has {value!r}: a browser's origin has no slash after the host."
+            )
+    return values
+
+
 def _read(name: str, default: T, kind: Callable[[str], T], above: float) -> T:
     value = text(name)
     if not value:

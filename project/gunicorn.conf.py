@@ -14,6 +14,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from perfguard.streaming.drain import Worker, drain_with
 from project import env
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,8 +43,13 @@ try:
 except ImproperlyConfigured as error:
     raise SystemExit(f"gunicorn: {error}") from error
 
+# "asgi" serves WebSockets as well; its worker has no threads of its own.
+worker_class = env.text("WORKER_CLASS", "gthread")
+if worker_class not in {"gthread", "asgi"}:
+    raise SystemExit(f"gunicorn: WORKER_CLASS={worker_class!r}: use gthread or asgi.")
 wsgi_app = "project.wsgi"
-worker_class = "gthread"
+if worker_class == "asgi":
+    wsgi_app, threads = "project.asgi:application", 1
 graceful_timeout = 20  # seconds
 # One path for all servers of a user, and nothing here asks it.
 control_socket_disable = True
@@ -65,3 +71,8 @@ def on_starting(server: object) -> None:
             "limits of its own, and %s would admit that many times the limit.",
             env.text("WEB_CONCURRENCY"),
         )
+
+
+def post_worker_init(worker: Worker) -> None:
+    """Event streams end with the worker, and do not keep it waiting."""
+    drain_with(worker)

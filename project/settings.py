@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
 from perfguard.tokens.simplejwt import TOKEN_CLASSES
 from project import env
@@ -35,10 +36,19 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     # Answers probes before host validation, sessions and limits.
     "perfguard.health.middleware.HealthMiddleware",
+    # All log lines from here on have the request's id.
+    "perfguard.http.request_id.RequestIdMiddleware",
+    "perfguard.http.process_time.ProcessTimeMiddleware",
+    # Outside all that answers by itself: redirects, files, preflight answers, refusals.
+    "perfguard.headers.middleware.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    # WhiteNoise's, without a thread for what is no static file.
+    "perfguard.http.static_files.StaticFilesMiddleware",
     # Outside all that may refuse, so that a browser may read the refusal.
     "corsheaders.middleware.CorsMiddleware",
+    # Outside all that makes or looks at a body.
+    "perfguard.compression.middleware.CompressionMiddleware",
+    "perfguard.http.conditional.ConditionalGetMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -47,6 +57,8 @@ MIDDLEWARE = [
     "perfguard.trusted_header.middleware.TrustedHeaderMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Outside what refuses and counts: a request that is sent elsewhere is neither.
+    "perfguard.redirects.middleware.RedirectMiddleware",
     # Innermost: what is refused here costs no view.
     "perfguard.api_keys.middleware.ApiKeyRestrictionMiddleware",
     "perfguard.throttling.middleware.ThrottleMiddleware",
@@ -63,6 +75,7 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "perfguard.headers.csp.csp",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ]
@@ -112,7 +125,20 @@ DEFAULT_EXCEPTION_REPORTER_FILTER = "project.reports.ReporterFilter"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "filters": {"request_id": {"()": "perfguard.http.request_id.RequestIdFilter"}},
+    "formatters": {
+        "line": {
+            "format": "{asctime} {levelname} {name} [{request_id}] {message}",
+            "style": "{",
+        }
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "filters": ["request_id"],
+            "formatter": "line",
+        }
+    },
     "root": {"handlers": ["console"], "level": env.text("LOG_LEVEL", "INFO").upper()},
 }
 
@@ -120,7 +146,8 @@ LOGGING = {
 
 HTTPS = env.flag("HTTPS")
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+# An HSTS of one's own is below, with the other headers.
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS and not env.text("HSTS") else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
 if env.flag("HTTPS_BEHIND_PROXY"):
@@ -130,14 +157,53 @@ CSRF_TRUSTED_ORIGINS = env.items("CSRF_TRUSTED_ORIGINS")
 SESSION_COOKIE_SECURE = env.flag("WEBUI_SESSION_COOKIE_SECURE", HTTPS)
 SESSION_COOKIE_SAMESITE = env.text("WEBUI_SESSION_COOKIE_SAME_SITE", "lax").capitalize()
 
+# -- Headers, by the names that the operator knows ---------------------------------
+
+# Django's own middleware speaks first: it says the same.
+SECURE_REFERRER_POLICY = env.text("REFERRER_POLICY", "same-origin")
+X_FRAME_OPTIONS = env.text("XFRAME_OPTIONS", "DENY")
+SECURE_CROSS_ORIGIN_OPENER_POLICY = env.text(
+    "CROSS_ORIGIN_OPENER_POLICY", "same-origin"
+)
+_headers = {
+    "Strict-Transport-Security": env.text("HSTS"),
+    "X-Frame-Options": env.text("XFRAME_OPTIONS"),
+    "Permissions-Policy": env.text("PERMISSIONS_POLICY"),
+    "Referrer-Policy": env.text("REFERRER_POLICY"),
+    "Cache-Control": env.text("CACHE_CONTROL"),
+    "X-Content-Type-Options": env.text("XCONTENT_TYPE"),
+    "X-Download-Options": env.text("XDOWNLOAD_OPTIONS"),
+    "X-Permitted-Cross-Domain-Policies": env.text("XPERMITTED_CROSS_DOMAIN_POLICIES"),
+    "Content-Security-Policy": env.text("CONTENT_SECURITY_POLICY"),
+    "Content-Security-Policy-Report-Only": env.text(
+        "CONTENT_SECURITY_POLICY_REPORT_ONLY"
+    ),
+    "Cross-Origin-Embedder-Policy": env.text("CROSS_ORIGIN_EMBEDDER_POLICY"),
+    "Cross-Origin-Opener-Policy": env.text("CROSS_ORIGIN_OPENER_POLICY"),
+    "Cross-Origin-Resource-Policy": env.text("CROSS_ORIGIN_RESOURCE_POLICY"),
+    "Reporting-Endpoints": env.text("REPORTING_ENDPOINTS"),
+}
+
 # -- CORS: origins between semicolons ------------------------------------------------
 
-_origins = env.items("CORS_ALLOW_ORIGIN", separator=";")
+_origins = env.origins(
+    "CORS_ALLOW_ORIGIN", env.items("CORS_ALLOW_CUSTOM_SCHEME", separator=";")
+)
 CORS_ALLOW_ALL_ORIGINS = _origins == ["*"]
 CORS_ALLOWED_ORIGINS = [] if CORS_ALLOW_ALL_ORIGINS else _origins
-# Never for "*": every site could read answers in the name of its visitor.
-CORS_ALLOW_CREDENTIALS = bool(CORS_ALLOWED_ORIGINS)
-CORS_EXPOSE_HEADERS = ["RateLimit", "RateLimit-Policy", "Retry-After"]
+CORS_ALLOWED_ORIGIN_REGEXES = env.items("CORS_ALLOW_ORIGIN_REGEX", separator=";")
+# Never for "*": every site could read answers in the name of its visitor. Who asks for
+# both is refused by a check.
+CORS_ALLOW_CREDENTIALS = env.flag("CORS_ALLOW_CREDENTIALS", bool(CORS_ALLOWED_ORIGINS))
+CORS_PREFLIGHT_MAX_AGE = env.whole("CORS_MAX_AGE", 86_400)  # seconds
+CORS_EXPOSE_HEADERS = [
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+    "ETag",
+    *env.items("CORS_EXPOSE_HEADERS"),
+]
 
 # -- Redis, sessions and caches --------------------------------------------------------
 
@@ -148,19 +214,27 @@ _sentinels = [
 ]
 _cluster = env.flag("REDIS_CLUSTER")
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 if REDIS_URL and not _sentinels and not _cluster:
-    CACHES = {
-        "default": {
-            "BACKEND": "django_redis.cache.RedisCache",
-            "LOCATION": REDIS_URL,
-            "KEY_PREFIX": env.text("REDIS_KEY_PREFIX", "perfguard"),
-            "OPTIONS": {
-                "SOCKET_CONNECT_TIMEOUT": 1,
-                "SOCKET_TIMEOUT": 1,
-                "IGNORE_EXCEPTIONS": True,
-            },
-        }
+    _timeouts = {"SOCKET_CONNECT_TIMEOUT": 1, "SOCKET_TIMEOUT": 1}  # seconds
+    _cache = {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": env.text("REDIS_KEY_PREFIX", "perfguard"),
     }
+    CACHES = {
+        "default": {**_cache, "OPTIONS": {**_timeouts, "IGNORE_EXCEPTIONS": True}},
+        # A session that could not be deleted would be back with Redis: that is told.
+        "sessions": {**_cache, "OPTIONS": _timeouts},
+    }
+if env.flag("ENABLE_STAR_SESSIONS_MIDDLEWARE"):
+    if "sessions" not in CACHES:
+        raise ImproperlyConfigured(
+            "ENABLE_STAR_SESSIONS_MIDDLEWARE keeps sessions in Redis: set REDIS_URL, "
+            "without Sentinel and without Cluster."
+        )
+    SESSION_ENGINE = "django.contrib.sessions.backends.cache"
+    SESSION_CACHE_ALIAS = "sessions"
 
 # -- perfguard -------------------------------------------------------------------------
 
@@ -187,6 +261,10 @@ _trusted_header = {
 if not _email_header:
     _trusted_header = {}
 
+# Under WSGI a stream holds its thread: half of them stay for other requests.
+_threads = 0 if env.text("WORKER_CLASS") == "asgi" else env.whole("THREAD_POOL_SIZE", 8)
+_streams = max(1, _threads // 2) if _threads else 100
+
 PERFGUARD = {
     "REDIS_URL": REDIS_URL,
     "REDIS_SENTINELS": _sentinels,
@@ -198,6 +276,41 @@ PERFGUARD = {
     "REDIS_READ_TIMEOUT": env.number("REDIS_SOCKET_TIMEOUT", 0.1),
     "TRUSTED_PROXIES": env.items("TRUSTED_PROXIES"),
     "CLIENT_IP_HEADER": env.text("CLIENT_IP_HEADER", "X-Forwarded-For"),
+    "HEADERS_PRESET": env.text("HEADERS_PRESET", "strict"),
+    "HEADERS": {name: value for name, value in _headers.items() if value},
+    "HEADERS_FORCE": env.items("HEADERS_FORCE"),
+    "HEADERS_CLEAR_SITE_DATA": env.items("CLEAR_SITE_DATA"),
+    "HEADERS_REPORT_URL": "/csp-reports",
+    "COMPRESSION_ENABLED": env.flag("ENABLE_COMPRESSION_MIDDLEWARE", True),
+    "COMPRESSION_MIN_BYTES": env.whole("COMPRESSION_MIN_BYTES", 500),
+    "COMPRESSION_CODINGS": env.items("COMPRESSION_CODINGS") or ["zstd", "br", "gzip"],
+    "STREAM_CHUNK_DELTAS": env.whole("CHAT_RESPONSE_STREAM_DELTA_CHUNK_SIZE", 1),
+    "STREAM_EVENT_BYTES": env.whole(
+        "CHAT_STREAM_RESPONSE_CHUNK_MAX_BUFFER_SIZE", 0, above=-1
+    ),
+    "STREAM_HEARTBEAT": env.number("STREAM_HEARTBEAT", 15),
+    "STREAM_MAX_PER_WORKER": env.whole("STREAM_MAX_PER_WORKER", _streams),
+    "STREAM_WORKER_THREADS": _threads,
+    "STREAM_MAX_PER_IDENTITY": env.whole("STREAM_MAX_PER_IDENTITY", min(10, _streams)),
+    "STREAM_MAX_SECONDS": env.number("STREAM_MAX_SECONDS", 3600),
+    "SOCKET_ENABLED": env.flag("ENABLE_WEBSOCKET_SUPPORT", True),
+    "SOCKET_PATHS": env.items("SOCKET_PATHS") or ["/ws"],
+    "SOCKET_AUTHENTICATION": env.items("SOCKET_AUTHENTICATION")
+    or ["token", "api_key", "ticket"],
+    "SOCKET_ORIGINS": env.items("SOCKET_ORIGINS"),
+    "SOCKET_REQUIRE_SIGN_IN": env.flag("SOCKET_REQUIRE_SIGN_IN", True),
+    "SOCKET_RECHECK_SECONDS": env.number("SOCKET_RECHECK_SECONDS", 5),
+    "SOCKET_MAX_PER_WORKER": env.whole("SOCKET_MAX_PER_WORKER", 10_000),
+    "SOCKET_MAX_PER_IDENTITY": env.whole("SOCKET_MAX_PER_IDENTITY", 50),
+    "REQUEST_ID_FROM": env.text("REQUEST_ID_FROM", "anybody"),
+    "REDIRECTS": [
+        # A link as another product writes it; the rest of its query is carried.
+        {
+            "path": r"/watch$",
+            "query": {"v": r"(?P<video>[\w-]{1,64})"},
+            "to": "/?youtube={video}",
+        },
+    ],
     "TOKEN_ACCESS_LIFETIME": env.text("JWT_EXPIRES_IN", "4w"),
     "TOKEN_REFRESH_LIFETIME": env.text("JWT_REFRESH_EXPIRES_IN", "4w"),
     "TOKEN_SESSION_LIFETIME": env.text("JWT_SESSION_EXPIRES_IN", "26w"),
@@ -246,8 +359,8 @@ REST_FRAMEWORK = {
         "perfguard.throttling.throttles.UserRateThrottle",
         "perfguard.throttling.throttles.ApiKeyThrottle",
     ],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["project.demo.parsers.BoundedJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["perfguard.fast_json.renderers.FastJSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["perfguard.fast_json.parsers.FastJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.PageNumberPagination",
     "PAGE_SIZE": 50,
     "DEFAULT_SCHEMA_CLASS": "project.demo.schema.AutoSchema",

@@ -310,10 +310,23 @@ def clean_environment() -> dict[str, str]:
     return {name: os.environ[name] for name in passed if name in os.environ}
 
 
-class Gunicorn:
-    """The deployable project under gunicorn; ``env`` is laid over an empty one."""
+GUNICORN = ("gunicorn", "-c", "project/gunicorn.conf.py")
+ASGI = "project.asgi:application"
+# Every kind of server that the project is meant for; {port} is put in.
+KINDS = {
+    "sync": (*GUNICORN, "--worker-class", "sync"),
+    "gthread": GUNICORN,
+    "asgi": (*GUNICORN, "--worker-class", "asgi", ASGI),
+    "uvicorn": ("uvicorn", ASGI, "--log-level", "warning", "--port", "{port}"),
+}
 
-    def __init__(self, database: Path, **env: str) -> None:
+
+class Gunicorn:
+    """The deployable project under gunicorn, or another of ``KINDS``; ``env`` is laid
+    over an empty one."""
+
+    def __init__(self, database: Path, kind: str = "gthread", **env: str) -> None:
+        self.kind = kind
         self.port = free_port()
         self.log = database.with_name("gunicorn.log")
         self.env = {
@@ -351,20 +364,23 @@ class Gunicorn:
         return self.serve()
 
     def serve(self) -> Gunicorn:
+        command = [each.format(port=self.port) for each in KINDS[self.kind]]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", "project/gunicorn.conf.py"],
+                [sys.executable, "-m", *command],
                 cwd=ROOT,
                 env=self.env,
                 stdout=log,
                 stderr=log,
             )
         try:
-            wait_until(self._answers, "gunicorn", limit=30)
+            wait_until(self._answers, self.kind, limit=30)
         finally:
             ended = self.process.poll()
         if ended is not None:
-            raise RuntimeError(f"gunicorn ended with {ended}: {self.log.read_text()}")
+            raise RuntimeError(
+                f"{self.kind} ended with {ended}: {self.log.read_text()}"
+            )
         return self
 
     def _answers(self) -> bool:

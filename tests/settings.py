@@ -13,7 +13,7 @@ for name in ("REDIS_URL", "DEBUG", "HTTPS", "TRUSTED_PROXIES"):
 from project.settings import *  # noqa: E402, F403
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-MIDDLEWARE = [each for each in MIDDLEWARE if "whitenoise" not in each]  # noqa: F405
+MIDDLEWARE = [each for each in MIDDLEWARE if "static_files" not in each]  # noqa: F405
 # A file: Django never closes a database in memory, and probes have own threads.
 DATABASES["default"]["TEST"] = {  # noqa: F405
     "NAME": f"{tempfile.gettempdir()}/perfguard-tests-{os.getpid()}.sqlite3"

@@ -70,3 +70,46 @@ def test_a_list_of_keys_that_cannot_be_read_is_refused_without_showing_it():
     )
     assert "JWT_OLD_KEYS: write id=key" in done.stderr
     assert "sesame" not in done.stderr
+
+
+def refused(**environment):
+    """The last line of what the start says."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={**clean_environment(), "SECRET_KEY": "x" * 60, **environment},
+        capture_output=True,
+        text=True,
+    )
+    return done.stderr.strip() if done.returncode else ""
+
+
+CORS = {
+    "a path": {"CORS_ALLOW_ORIGIN": "https://a.test/"},
+    "no scheme": {"CORS_ALLOW_ORIGIN": "a.test"},
+    "another scheme": {"CORS_ALLOW_ORIGIN": "app://a.test"},
+    "all and one": {"CORS_ALLOW_ORIGIN": "*;https://a.test"},
+}
+
+
+@pytest.mark.parametrize("environment", CORS.values(), ids=CORS.keys())
+def test_an_origin_that_is_none_stops_the_start(environment):
+    assert "CORS_ALLOW_ORIGIN has" in refused(**environment)
+
+
+def test_origins_of_a_scheme_of_ones_own():
+    origins = "app://a.test;https://b.test"
+    assert not refused(CORS_ALLOW_ORIGIN=origins, CORS_ALLOW_CUSTOM_SCHEME="app;x")
+
+
+def test_all_origins_with_credentials_stop_the_start():
+    text = refused(CORS_ALLOW_ORIGIN="*", CORS_ALLOW_CREDENTIALS="true")
+    assert "perfguard.E905" in text
+    assert not refused(CORS_ALLOW_ORIGIN="*")
+
+
+def test_sessions_in_redis_need_a_redis():
+    assert "set REDIS_URL" in refused(ENABLE_STAR_SESSIONS_MIDDLEWARE="true")
+    assert not refused(
+        ENABLE_STAR_SESSIONS_MIDDLEWARE="true", REDIS_URL="redis://127.0.0.1:1/0"
+    )

@@ -6,6 +6,7 @@ attribute is missing before that, and when there is none.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
@@ -20,6 +21,7 @@ from perfguard.api_keys.records import ActiveKey, owner_of
 from perfguard.conf import conf
 from perfguard.exceptions import InvalidCredential, PerfguardError, TruthUnavailable
 from perfguard.http.credentials import authorization, single
+from perfguard.http.standing import remember
 from perfguard.signals import credential_refused
 
 ATTRIBUTE = "perfguard_api_key"
@@ -43,7 +45,19 @@ def answer_for(request: HttpRequest) -> Answer:
         setattr(request, MEMO, answer)
         if answer.key is not None:
             setattr(request, ATTRIBUTE, answer.key)
+            remember(request, partial(_is_good_yet, request))
     return answer
+
+
+def _is_good_yet(request: HttpRequest) -> bool:
+    """Asks anew: whether the key is good, and may be used for this, as before. Raises
+    TruthUnavailable."""
+    key, _, error = _ask(request)
+    if isinstance(error, TruthUnavailable):
+        raise error
+    return key is not None and rules.is_allowed(
+        request, rules.match_of(request), key.rules
+    )
 
 
 def is_presented(request: HttpRequest) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -26,8 +28,10 @@ from perfguard.exceptions import (
     TruthUnavailable,
 )
 from perfguard.http.credentials import authorization, single
+from perfguard.http.standing import remember
 from perfguard.http.trusted_header import check_same_account
 from perfguard.signals import credential_refused
+from perfguard.tokens.claims import LATEST_EXP
 from perfguard.tokens.errors import RevocationUnavailable
 from perfguard.tokens.tokens import Revocable, RevokedTokenError
 
@@ -56,6 +60,7 @@ class JWTAuthentication(authentication.JWTAuthentication):
             tell_refused(type(self), request, error.code)
             raise AuthenticationFailed(str(error), code=error.code) from error
         self.check_trusted_header(request, user)
+        remember(request, partial(_is_good_yet, token))
         return user, token
 
     def authenticate_header(self, request: Request) -> str:
@@ -111,18 +116,59 @@ def verify_token(raw: str | bytes, request: HttpRequest | None = None) -> Any:
     For doors without DRF, such as a socket. ``request`` is for the trusted header.
     Raises InvalidCredential, or TruthUnavailable.
     """
+    return _verified(raw, request)
+
+
+def verify_claims(claims: Mapping[str, Any], request: HttpRequest | None = None) -> Any:
+    """The same, by the claims of a token whose signature was found good before."""
+    return _verified(claims, request)
+
+
+def _verified(given: Any, request: HttpRequest | None) -> Any:
     door = JWTAuthentication()
     try:
-        token = door.get_validated_token(raw)  # type: ignore[arg-type]
+        token = (
+            _token_of(given)
+            if isinstance(given, Mapping)
+            else door.get_validated_token(given)
+        )
         user = door.get_user(token)
     except TruthUnavailable:
         raise
+    except TokenError as error:
+        code = _code_of(error)
+        tell_refused(JWTAuthentication, request, code)
+        raise InvalidCredential(str(error), code=code) from error
     except APIException as error:
         tell_refused(JWTAuthentication, request, _code(error))
         raise InvalidCredential(_sentence(error), code=_code(error)) from error
     if request is not None:
         check_same_account(request, user)
+        remember(request, partial(_is_good_yet, token))
     return user, token
+
+
+def _is_good_yet(token: Any) -> bool:
+    """Of a token that was accepted: whether it has neither expired nor been revoked."""
+    try:
+        _token_of(token.payload)
+    except TokenError:
+        return False
+    return True
+
+
+def _token_of(claims: Mapping[str, Any]) -> Any:
+    """Raises TokenError for one that has expired, or was revoked, since."""
+    kind = claims.get(simplejwt.api_settings.TOKEN_TYPE_CLAIM)
+    for each in simplejwt.api_settings.AUTH_TOKEN_CLASSES:
+        if kind in {None, each.token_type} and issubclass(each, Revocable):
+            token = each()
+            token.payload = dict(claims)
+            if claims.get("exp", LATEST_EXP) <= token.current_time.timestamp():
+                raise ExpiredTokenError(_("Token is expired"))
+            token.verify()
+            return token
+    raise TokenError(_("Token is invalid"))
 
 
 def presented_token(request: Any) -> str | None:

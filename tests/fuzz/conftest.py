@@ -18,6 +18,9 @@ def site(transactional_db, redis_server, perfguard, settings, django_user_model)
         REDIS_URL=redis_server.url,
         API_KEYS_HEADER="X-API-Key",
         TRUSTED_PROXIES=[PROXY],
+        # Events for days may be asked for.
+        STREAM_MAX_SECONDS=0.01,
+        STREAM_FIRST_EVENT_WAIT=0.01,
         TRUSTED_EMAIL_HEADER="X-Email",
         TRUSTED_NAME_HEADER="X-Name",
         TRUSTED_ROLE_HEADER="X-Role",

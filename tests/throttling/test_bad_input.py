@@ -11,8 +11,8 @@ from django.test import Client
 from rest_framework.test import APIRequestFactory
 from rest_framework.views import APIView
 
-from perfguard.checks import check_rates
 from perfguard.exceptions import InvalidSetting, UnknownScope
+from perfguard.throttling.checks import check_rates
 from perfguard.throttling.gate import gate
 from perfguard.throttling.memory_store import SHARDS, MemoryWindowStore
 from perfguard.throttling.plans import Scope, plan_for

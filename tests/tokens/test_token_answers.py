@@ -250,6 +250,8 @@ def strangers(mint):
 @pytest.mark.parametrize("door", BY_HEADER)
 def test_a_stranger_learns_nothing_of_a_token(mint, door):
     answers = [get(door, pair.access) for pair in strangers(mint)]
+    for each in answers:
+        del each.headers["X-Request-ID"], each.headers["X-Process-Time"]
     seen = {(each.content, str(sorted(each.headers.items()))) for each in answers}
     assert len(seen) == 1
     assert "token_invalid" in str(seen)
@@ -646,13 +648,11 @@ def test_a_sign_in_that_fails_does_not_say_why(accounts, api, hashed, email, pas
     assert answer.json() == {"detail": WRONG}
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, REALM)
     assert answer["Cache-Control"] == "no-store"
-    assert sorted(answer.headers) == [
-        *("Allow", "Cache-Control", "Content-Length", "Content-Type"),
-        *("Cross-Origin-Opener-Policy", "Referrer-Policy", "Vary", "WWW-Authenticate"),
-        *("X-Content-Type-Options", "X-Frame-Options"),
-    ]
     # The work is what takes the time: as much for an account that there is not.
     assert len(hashed) == 1
+    stranger = {"email": "stranger@example.com", "password": "x"}
+    reference = api.post("auths/signin", stranger)
+    assert sorted(answer.headers) == sorted(reference.headers)
 
 
 @pytest.mark.parametrize("email", ["ada@example.com", "nobody@example.com"])

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from project import env
-from project.demo import identity_tour
+from project.demo import identity_tour, pipeline_tour, socket_tour
 
 DEMO = "demo@example.com"
 SHOWN = ("WWW-Authenticate", "Retry-After", "RateLimit-Policy", "RateLimit")
@@ -50,6 +50,10 @@ class Command(BaseCommand):
             else:
                 redis = stack.enter_context(Redis.started())
                 site = stack.enter_context(own_site(redis))
+            pipeline_tour.show_headers(self, site)
+            pipeline_tour.show_redirects(self, site)
+            pipeline_tour.show_compression(self, site)
+            pipeline_tour.show_stream(self, site)
             identity_tour.show_tokens(self, site)
             identity_tour.show_sign_out(self, site)
             identity_tour.show_api_keys(self, site)
@@ -61,6 +65,9 @@ class Command(BaseCommand):
             if redis:
                 self._operator(site)
                 self._redis_away(site, redis)
+            if not options["url"]:
+                asgi = own_site(redis, WORKER_CLASS="asgi", SOCKET_RECHECK_SECONDS="1")
+                socket_tour.show_sockets(self, stack.enter_context(asgi))
 
     def title(self, text: str) -> None:
         self.stdout.write(f"\n{self.style.MIGRATE_HEADING(text)}")
@@ -187,13 +194,13 @@ class Site:
     def manage(self, *args: str) -> str:
         return run_manage(self.environment, *args)
 
-    def log_lines(self, start: str) -> list[str]:
+    def log_lines(self, part: str) -> list[str]:
         text = self.log.read_text() if self.log else ""
-        return [line for line in text.splitlines() if line.startswith(start)]
+        return [line for line in text.splitlines() if part in line]
 
 
 @contextmanager
-def own_site(redis: Redis | None) -> Iterator[Site]:
+def own_site(redis: Redis | None, **own: str) -> Iterator[Site]:
     """The project under gunicorn, on a database and a port of its own."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
@@ -210,6 +217,7 @@ def own_site(redis: Redis | None) -> Iterator[Site]:
             "REDIS_SOCKET_CONNECT_TIMEOUT": "2",
             "REDIS_SOCKET_TIMEOUT": "2",
             "WEB_CONCURRENCY": "1",
+            **own,
         }
         run_manage(environment, "migrate", "--verbosity", "0")
         run_manage(environment, "demo_data")
