@@ -180,7 +180,7 @@ def test_a_command_tells_a_new_key_and_nothing_else(site, manage):
 
 def test_the_log_of_a_server_that_will_not_start_quotes_nothing(tmp_path, clean):
     gunicorn = Gunicorn(tmp_path / "db.sqlite3", **WRONG["an option"])
-    with pytest.raises(RuntimeError, match="gunicorn ended with") as raised:
+    with pytest.raises(RuntimeError, match="gthread ended with") as raised:
         gunicorn.serve()
     assert "REDIS_URL" in str(raised.value)
     assert Secrets(**PLANTED).found_in(str(raised.value)) == []
