@@ -231,8 +231,8 @@ def given() -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def mistyped() -> dict[str, str]:
-    """What each setting should be that is something else."""
+def mistyped(prefix: str = "") -> dict[str, str]:
+    """What each setting of that beginning should be that is something else."""
     wanted = {
         name: missed(name, value) for name, value in given().items() if name in SETTINGS
     }

@@ -20,7 +20,7 @@ from django.utils.module_loading import import_string
 
 from perfguard.compression.codecs import CODECS, LEVELS, MOST_NOISE, PACKAGES
 from perfguard.compression.middleware import CompressionMiddleware
-from perfguard.conf import SETTINGS, conf, given, missed
+from perfguard.conf import conf, mistyped
 
 Check = Callable[..., list[CheckMessage]]
 
@@ -44,11 +44,7 @@ TYPE = re.compile(rf"{TOKEN}/(?:{TOKEN}|\*)|\+{TOKEN}", re.IGNORECASE)
 
 def has_types() -> bool:
     """Whether the settings of this room are of the right types; else E002 tells."""
-    return not any(
-        name in SETTINGS and missed(name, value)
-        for name, value in given().items()
-        if name.startswith("COMPRESSION_")
-    )
+    return not mistyped("COMPRESSION_")
 
 
 def compressing() -> list[str]:

@@ -24,7 +24,7 @@ LONGEST_RECHECK = 300  # seconds; then signing out means little to an open socke
 
 def has_types() -> bool:
     """Whether the settings of this room are of the right types; else E002 tells."""
-    return not any(name.startswith("SOCKET_") for name in mistyped())
+    return not mistyped("SOCKET_")
 
 
 def check_origins(**kwargs: Any) -> list[CheckMessage]:

@@ -281,3 +281,16 @@ def test_json_of_django_too(ask):
         return JsonResponse({"a": 1})
 
     assert ask(answer, If_None_Match=etag_of(ask, answer)).status_code == 304
+
+
+def test_a_412_keeps_what_is_not_of_the_body(serve, rf):
+    def view(request):
+        response = HttpResponse("body", headers={"Vary": "Cookie", "RateLimit": "r=1"})
+        response.set_cookie("sessionid", "rotated")
+        return response
+
+    request = rf.get("/", HTTP_IF_MATCH='"other"')
+    answer = serve(ConditionalGetMiddleware, view, request)
+    assert (answer.status_code, answer.content) == (412, b"")
+    assert (answer["Vary"], answer["RateLimit"]) == ("Cookie", "r=1")
+    assert answer.cookies["sessionid"].value == "rotated"

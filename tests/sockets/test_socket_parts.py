@@ -17,13 +17,13 @@ from perfguard.exceptions import (
     TruthUnavailable,
 )
 from perfguard.sockets import tickets
-from perfguard.sockets.credentials import MARKER, read_offer, without_secrets
+from perfguard.sockets.credentials import JWT, MARKER, read_offer, without_secrets
 from perfguard.sockets.lifespan import Lifespan
 from perfguard.sockets.middleware import UpgradeMiddleware, websocket_only
 from perfguard.sockets.refusals import Refused
 from perfguard.sockets.requests import check_origin, request_of
 from perfguard.sockets.tickets import MemoryTickets, Stub, issue, redeem
-from perfguard.sockets.upgrades import is_socket_path, refusal_of
+from perfguard.sockets.upgrades import is_socket_path, path_of, refusal_of
 from tests.sockets.socket_peers import scope_of
 
 # -- upgrades --------------------------------------------------------------------------
@@ -466,3 +466,29 @@ def test_sessions_that_nobody_keeps_are_found(perfguard, settings):
     left = [it for it in settings.INSTALLED_APPS if "sessions" not in it]
     with override_settings(INSTALLED_APPS=left):
         assert "W803" in found()
+
+
+def test_looking_for_a_token_ends_whatever_the_length():
+    """If each beginning were tried to the end, this would be hours."""
+    assert JWT.search("eyJ" * 1_000_000) is None
+    assert JWT.search("Bearer eyJhbGciOiJI.eyJzdWIiOiI0.c2ln")
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "wanted"),
+    [
+        ("/app/ws/x", "/app", "/ws/x"),
+        ("/app", "/app/", "/"),
+        ("/apple/ws", "/app", "/apple/ws"),
+        ("/ws", "", "/ws"),
+    ],
+)
+def test_a_prefix_of_the_server_is_no_part_of_the_path(path, root, wanted):
+    assert path_of({"path": path, "root_path": root}) == wanted
+
+
+def test_a_handshake_whose_charset_is_none_is_malformed():
+    headers = {"content-type": "text/plain; title*=foo'en'%41"}
+    with pytest.raises(Refused) as raised:
+        request_of(scope_of(headers=headers))
+    assert raised.value.answer.status == 400
