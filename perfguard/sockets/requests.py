@@ -6,7 +6,7 @@ from io import BytesIO
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import BadRequest, DisallowedHost
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from django.utils.http import is_same_domain
@@ -23,7 +23,7 @@ def request_of(scope: Scope) -> HttpRequest:
     plain = {**scope, "type": "http", "method": "GET", "scheme": scheme}
     try:
         return ASGIRequest(plain, BytesIO())
-    except (ValueError, LookupError) as error:  # of the URL, or of a charset
+    except (BadRequest, ValueError, LookupError) as error:  # the URL, or a charset
         raise refused(400, "malformed", "The request cannot be read.") from error
 
 
