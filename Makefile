@@ -7,8 +7,9 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 VENV ?= .venv
-# Tests of one file run in one process; a core each.
-PYTEST := -m pytest --numprocesses=$${PROCESSES:-auto} --dist=loadfile
+# Tests of one file run in one process; a core each. In the order of their names: files of
+# few tests are the slow ones here, and would be the last otherwise, one after the other.
+PYTEST := -m pytest --numprocesses=$${PROCESSES:-auto} --dist=loadfile --no-loadscope-reorder
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PORT ?= 8000
@@ -88,7 +89,7 @@ check: $(VENV)/.dev ## lint, types, import rules, migrations, deployment checks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	HTTPS=true REDIS_URL=redis://localhost:6379/0 SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(60))') \
+	HTTPS=true REDIS_URL=redis://localhost:6379/0 AUDIT_SIGNING_KEY=of-the-check-and-of-nothing-else-whatever SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(60))') \
 	  $(BIN)/python manage.py check --deploy --fail-level WARNING
 
 format: $(VENV)/.dev ## format the code and mend what can be mended
@@ -102,7 +103,7 @@ tour: $(VENV)/.run ## make the real requests that show each capability
 	@$(REDIS)
 	@$(BIN)/python manage.py tour
 
-bench: ## measure throttle checks, tokens, API keys and compression against their peers
+bench: ## measure throttles, tokens, API keys, compression and audit against their peers
 	@$(REDIS)
 	@[ -x .venv-bench/bin/python ] || $(PYTHON) -m venv .venv-bench
 	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
@@ -111,6 +112,7 @@ bench: ## measure throttle checks, tokens, API keys and compression against thei
 	@.venv-bench/bin/python benchmarks/json_answers.py $(ARGS)
 	@.venv-bench/bin/python benchmarks/pipeline.py $(ARGS)
 	@.venv-bench/bin/python benchmarks/compressing.py $(ARGS)
+	@.venv-bench/bin/python benchmarks/audit.py $(ARGS)
 
 clean: ## remove what was installed and built; the database stays
 	rm -rf .venv .venv-newest .venv-bench .cache docs/_build .mypy_cache .ruff_cache .pytest_cache

@@ -26,6 +26,7 @@ class PerfguardConfig(AppConfig):
         from django.contrib.auth import get_user_model  # noqa: PLC0415
 
         from perfguard.api_keys import receivers as api_keys  # noqa: PLC0415
+        from perfguard.audit import receivers as audit  # noqa: PLC0415
         from perfguard.tokens import receivers as tokens  # noqa: PLC0415
 
         # Proxies and children of the user model send signals of their own.
@@ -33,3 +34,4 @@ class PerfguardConfig(AppConfig):
         users = [each for each in apps.get_models() if issubclass(each, user)]
         tokens.connect(users)
         api_keys.connect(users)
+        audit.connect()

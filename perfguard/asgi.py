@@ -50,7 +50,8 @@ class Guard:
     def __init__(self, http: Application, websocket: Application) -> None:
         self.http = http
         self.websocket = websocket
-        self.lifespan = Lifespan(http)
+        # By name, as above: entries of the audit log that wait are written.
+        self.lifespan = Lifespan(http, import_string("perfguard.audit.log.close"))
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         kind = scope["type"]

@@ -1,9 +1,9 @@
 """System checks: every mistake in ``PERFGUARD`` is met here first.
 
-Those of the rooms are in the rooms: ``E0xx`` throttles and Redis, ``E2xx`` trusted
-header, ``E3xx`` API keys, ``E4xx`` tokens, ``E5xx`` headers, ``E6xx`` compression and
-JSON, ``E7xx`` streaming, ``E8xx`` sockets, ``E9xx`` redirects, CORS, and the order of
-all middleware.
+Those of the rooms are in the rooms: ``E0xx`` throttles and Redis, ``E11x`` redaction,
+``E12x`` audit, ``E2xx`` trusted header, ``E3xx`` API keys, ``E4xx`` tokens, ``E5xx``
+headers, ``E6xx`` compression and JSON, ``E7xx`` streaming, ``E8xx`` sockets, ``E9xx``
+redirects, CORS, and the order of all middleware.
 
 perfguard.E001  an unknown key
 perfguard.E002  a value of a wrong type
@@ -22,14 +22,17 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from perfguard import cors_checks, order_checks
 from perfguard.api_keys import checks as api_keys
+from perfguard.audit import checks as audit
 from perfguard.compression import checks as compression
-from perfguard.conf import SETTINGS, conf, given, mistyped
+from perfguard.conf import conf, given, mistyped
 from perfguard.exceptions import InvalidSetting
 from perfguard.fast_json import checks as fast_json
 from perfguard.headers import checks as headers
 from perfguard.http.client_ip import trusted_networks
+from perfguard.redaction import checks as redaction
 from perfguard.redirects import checks as redirects
 from perfguard.redis import checks as redis
+from perfguard.schema import SETTINGS
 from perfguard.sockets import checks as sockets
 from perfguard.streaming import checks as streaming
 from perfguard.throttling import checks as throttling
@@ -77,7 +80,17 @@ def check_types(**kwargs: Any) -> list[CheckMessage]:
 
 def shown(name: str, value: object) -> str:
     """The value, unless it may hold a password."""
-    if any(word in name for word in ("PASSWORD", "URL", "SECRET", "PEPPER", "KEYS")):
+    if any(
+        word in name
+        for word in (
+            "PASSWORD",
+            "URL",
+            "SECRET",
+            "PEPPER",
+            "KEYS",
+            "SIGNING",
+        )
+    ):
         return f"a {type(value).__name__}"
     return repr(value)[:100]
 
@@ -108,6 +121,8 @@ ALL: tuple[Check, ...] = (
     *cors_checks.ALL,
     *trusted_header.ALL,
     *api_keys.ALL,
+    *audit.ALL,
+    *redaction.ALL,
     *tokens.ALL,
     *headers.ALL,
     *compression.ALL,
@@ -123,6 +138,7 @@ ALL: tuple[Check, ...] = (
 )
 DEPLOY: tuple[Check, ...] = (
     *order_checks.DEPLOY,
+    *audit.DEPLOY,
     *tokens.DEPLOY,
     *headers.DEPLOY,
     *compression.DEPLOY,

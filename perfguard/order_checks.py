@@ -35,6 +35,7 @@ CSRF = "django.middleware.csrf.CsrfViewMiddleware"
 AUTHENTICATION = "django.contrib.auth.middleware.AuthenticationMiddleware"
 TRUSTED_HEADER = "perfguard.trusted_header.middleware.TrustedHeaderMiddleware"
 MESSAGES = "django.contrib.messages.middleware.MessageMiddleware"
+AUDIT = "perfguard.audit.middleware.AuditMiddleware"
 REDIRECT = "perfguard.redirects.middleware.RedirectMiddleware"
 API_KEY = "perfguard.api_keys.middleware.ApiKeyRestrictionMiddleware"
 THROTTLE = "perfguard.throttling.middleware.ThrottleMiddleware"
@@ -101,6 +102,21 @@ RULES = (
         (TRUSTED_HEADER,),
         "The session's user would take the place of the one whom the proxy names.",
         is_error=True,
+    ),
+    Rule(
+        COMPRESSION,
+        (AUDIT,),
+        "The audit log would be given compressed bodies, in which nothing is redacted.",
+    ),
+    Rule(
+        AUTHENTICATION,
+        (AUDIT,),
+        "Entries would not know who sent a request, where the view does not say.",
+    ),
+    Rule(
+        AUDIT,
+        (REDIRECT, API_KEY, THROTTLE),
+        "What they refuse would not be on record.",
     ),
     Rule(
         REDIRECT,

@@ -61,3 +61,6 @@ user_signed_in = Signal()
 
 stream_started = Signal()
 stream_ended = Signal()
+
+audit_recorded = Signal()
+audit_entries_dropped = Signal()

@@ -37,6 +37,21 @@ def whole(name: str, default: int, *, above: int = 0) -> int:
     return _read(name, default, int, above)
 
 
+SIZES = {"": 1, "B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3}
+
+
+def size(name: str, default: int) -> int:
+    """Bytes, as ``"10MB"`` or ``"500 KB"``; a bare number is bytes."""
+    value = text(name).upper()
+    if not value:
+        return default
+    digits = value.rstrip("KMGB ")
+    unit = value[len(digits) :].strip()
+    if not digits.isdecimal() or unit not in SIZES or not int(digits):
+        raise ImproperlyConfigured(f"{name}={text(name)!r}: write a size such as 10MB.")
+    return int(digits) * SIZES[unit]
+
+
 def items(name: str, separator: str = ",") -> list[str]:
     return [each.strip() for each in text(name).split(separator) if each.strip()]
 

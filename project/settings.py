@@ -57,6 +57,8 @@ MIDDLEWARE = [
     "perfguard.trusted_header.middleware.TrustedHeaderMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Outside what refuses, so that refusals are on record.
+    "perfguard.audit.middleware.AuditMiddleware",
     # Outside what refuses and counts: a request that is sent elsewhere is neither.
     "perfguard.redirects.middleware.RedirectMiddleware",
     # Innermost: what is refused here costs no view.
@@ -265,7 +267,41 @@ if not _email_header:
 _threads = 0 if env.text("WORKER_CLASS") == "asgi" else env.whole("THREAD_POOL_SIZE", 8)
 _streams = max(1, _threads // 2) if _threads else 100
 
+# The file of JSON lines is written when it is given a path, or asked for.
+_audit_file = env.text("AUDIT_LOGS_FILE_PATH")
+_audit_sinks = {
+    "database": env.flag("ENABLE_AUDIT_DATABASE", True),
+    "file": env.flag("ENABLE_AUDIT_LOGS_FILE", bool(_audit_file)),
+    "stdout": env.flag("ENABLE_AUDIT_STDOUT"),
+}
+_audit_methods = ["POST", "PUT", "PATCH", "DELETE"]
+if env.flag("ENABLE_AUDIT_GET_REQUESTS"):
+    _audit_methods += ["GET", "HEAD"]
+
 PERFGUARD = {
+    "AUDIT_LEVEL": env.text("AUDIT_LOG_LEVEL", "METADATA").upper(),
+    "AUDIT_METHODS": _audit_methods,
+    "AUDIT_INCLUDED_PATHS": env.items("AUDIT_INCLUDED_PATHS"),
+    "AUDIT_EXCLUDED_PATHS": env.items("AUDIT_EXCLUDED_PATHS"),
+    "AUDIT_ALWAYS_PATHS": [
+        "/auths/signin",
+        "/auths/signout",
+        "/auths/signup",
+        "/admin/login",
+        "/admin/logout",
+    ],
+    "AUDIT_ANONYMOUS": env.flag("AUDIT_ANONYMOUS"),
+    "AUDIT_BODY_BYTES": env.whole("MAX_BODY_LOG_SIZE", 2048, above=-1),
+    "AUDIT_DURABILITY": env.text("AUDIT_DURABILITY", "spool"),
+    "AUDIT_OVERFLOW": env.text("AUDIT_OVERFLOW", "drop_new"),
+    "AUDIT_SPOOL_DIR": env.text("AUDIT_SPOOL_DIR", str(BASE_DIR / ".cache" / "audit")),
+    "AUDIT_SINKS": [name for name, is_on in _audit_sinks.items() if is_on],
+    "AUDIT_FILE_PATH": _audit_file or str(BASE_DIR / ".cache" / "audit.log"),
+    "AUDIT_FILE_BYTES": env.size("AUDIT_LOG_FILE_ROTATION_SIZE", 10_000_000),
+    "AUDIT_SIGNING_KEY": env.text("AUDIT_SIGNING_KEY"),
+    "AUDIT_OLD_SIGNING_KEYS": env.items("AUDIT_OLD_SIGNING_KEYS"),
+    "AUDIT_ANCHOR_PATH": env.text("AUDIT_ANCHOR_PATH"),
+    "AUDIT_RETENTION_DAYS": env.whole("AUDIT_RETENTION_DAYS", 0, above=-1),
     "REDIS_URL": REDIS_URL,
     "REDIS_SENTINELS": _sentinels,
     "REDIS_SENTINEL_USERNAME": env.text("REDIS_SENTINEL_USERNAME"),

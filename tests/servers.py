@@ -334,6 +334,8 @@ class Gunicorn:
             "PORT": str(self.port),
             "DATABASE_URL": f"sqlite:///{database}",
             "SECRET_KEY": "of-the-tests-" * 5,
+            # What another server's workers left there belongs to its database.
+            "AUDIT_SPOOL_DIR": str(database.with_name("audit-spool")),
             # A busy machine is no failure of Redis.
             "REDIS_SOCKET_CONNECT_TIMEOUT": "3",
             "REDIS_SOCKET_TIMEOUT": "3",

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import perfguard
-from perfguard.conf import SETTINGS
+from perfguard.schema import SETTINGS
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "perfguard").rglob("*.py"))

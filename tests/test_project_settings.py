@@ -113,3 +113,26 @@ def test_sessions_in_redis_need_a_redis():
     assert not refused(
         ENABLE_STAR_SESSIONS_MIDDLEWARE="true", REDIS_URL="redis://127.0.0.1:1/0"
     )
+
+
+def test_the_audit_log_by_the_names_that_operators_know():
+    read = settings_of(
+        AUDIT_LOG_LEVEL="request_response",
+        ENABLE_AUDIT_GET_REQUESTS="true",
+        AUDIT_EXCLUDED_PATHS="/chats, /folders",
+        AUDIT_INCLUDED_PATHS="/notes",
+        MAX_BODY_LOG_SIZE="100",
+        AUDIT_LOGS_FILE_PATH="/var/log/audit.log",
+        AUDIT_LOG_FILE_ROTATION_SIZE="5MB",
+        ENABLE_AUDIT_STDOUT="true",
+    )
+    assert read["AUDIT_LEVEL"] == "REQUEST_RESPONSE"
+    assert "GET" in read["AUDIT_METHODS"]
+    assert read["AUDIT_EXCLUDED_PATHS"] == ["/chats", "/folders"]
+    assert read["AUDIT_INCLUDED_PATHS"] == ["/notes"]
+    assert read["AUDIT_BODY_BYTES"] == 100
+    assert read["AUDIT_SINKS"] == ["database", "file", "stdout"]
+    assert read["AUDIT_FILE_PATH"] == "/var/log/audit.log"
+    assert read["AUDIT_FILE_BYTES"] == 5_000_000
+    assert settings_of()["AUDIT_SINKS"] == ["database"]
+    assert settings_of(ENABLE_AUDIT_LOGS_FILE="true")["AUDIT_FILE_PATH"]

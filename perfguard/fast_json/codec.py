@@ -11,10 +11,7 @@ from functools import cache
 from math import isfinite
 from typing import Any
 
-try:
-    import orjson
-except ImportError:
-    orjson = None  # type: ignore[assignment]
+from perfguard.optional import orjson
 
 UTF_8 = frozenset({"utf-8", "utf8"})
 # Digits become "0", all else a space: a long number is then found as fast as memory
@@ -80,7 +77,7 @@ def write(
 def _options() -> int:
     # What orjson knows, but writes in its own way, comes to unknown() instead. A key
     # that is no str is refused by it, and therefore left to the standard library.
-    return (
+    return int(
         orjson.OPT_PASSTHROUGH_SUBCLASS
         | orjson.OPT_PASSTHROUGH_DATETIME
         | orjson.OPT_PASSTHROUGH_DATACLASS

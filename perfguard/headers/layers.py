@@ -9,12 +9,13 @@ from typing import Any
 
 from django.conf import settings
 
-from perfguard.conf import Settings, conf, missed
+from perfguard.conf import conf, missed
 from perfguard.exceptions import InvalidSetting
 from perfguard.headers.csp import CSP
 from perfguard.headers.policies import read_policy
 from perfguard.headers.presets import PRESETS
 from perfguard.headers.values import CSP_HEADERS, read_name, read_value
+from perfguard.schema import Settings
 
 logger = logging.getLogger("perfguard.headers")
 

@@ -9,13 +9,25 @@ from asgiref.sync import sync_to_async
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
-from perfguard.health.probes import Probe, ProbeFailed, check_database, check_redis
+from perfguard.conf import conf
+from perfguard.health.probes import (
+    Probe,
+    ProbeFailed,
+    audit_dropped,
+    check_audit,
+    check_database,
+    check_redis,
+)
 from perfguard.http.middleware import Middleware
 from perfguard.redis.client import get_client
 
 logger = logging.getLogger("perfguard.health")
 
-READY: Mapping[str, Probe] = {"database": check_database, "redis": check_redis}
+READY: Mapping[str, Probe] = {
+    "database": check_database,
+    "redis": check_redis,
+    "audit": check_audit,
+}
 PATHS: Mapping[str, Mapping[str, Probe]] = {
     "/health": {},
     "/livez": {},
@@ -23,8 +35,9 @@ PATHS: Mapping[str, Mapping[str, Probe]] = {
     "/ready": READY,
     "/readyz": READY,
 }
-# Without Redis limits are kept in memory: a reason to look, not to stop serving.
-OPTIONAL = {"redis"}
+# Without Redis limits are kept in memory, and audit entries wait for their database: a
+# reason to look, not to stop serving.
+OPTIONAL = {"redis", "audit"}
 
 
 class HealthMiddleware(Middleware):
@@ -49,17 +62,23 @@ def _answer(request: HttpRequest, probes: Mapping[str, Probe]) -> HttpResponseBa
             {"detail": "Use GET."}, status=405, headers={"Allow": "GET, HEAD"}
         )
     parts = {
-        name: _passes(name, probe)
-        for name, probe in probes.items()
-        if name != "redis" or get_client() is not None
+        name: _passes(name, probe) for name, probe in probes.items() if _is_in_use(name)
     }
     status = all(passed for name, passed in parts.items() if name not in OPTIONAL)
-    body = {"status": status} | {
+    body: dict[str, object] = {"status": status} | {
         name: "ok" if passed else "away" for name, passed in parts.items()
     }
+    if "audit" in parts and (dropped := audit_dropped()):
+        body["audit_dropped"] = dropped
     return JsonResponse(
         body, status=200 if status else 503, headers={"Cache-Control": "no-store"}
     )
+
+
+def _is_in_use(name: str) -> bool:
+    if name == "redis":
+        return get_client() is not None
+    return name != "audit" or conf.AUDIT_LEVEL != "NONE"
 
 
 def _passes(name: str, probe: Probe) -> bool:

@@ -10,6 +10,7 @@ from functools import cache
 
 from django.db import connections
 
+from perfguard.audit.log import state as audit_state
 from perfguard.conf import conf
 from perfguard.redis.client import get_client
 
@@ -31,6 +32,18 @@ def check_redis() -> None:
     client = get_client()
     if client is not None and (away := client.away()):
         raise ProbeFailed(f"Redis is away: {', '.join(away)}")
+
+
+def check_audit() -> None:
+    """Raises ProbeFailed while a sink of this process takes no audit entries."""
+    failing = [name for name, each in audit_state().items() if each["failing"]]
+    if failing:
+        raise ProbeFailed(f"Audit entries wait for: {', '.join(failing)}")
+
+
+def audit_dropped() -> int:
+    """Audit entries that this process has lost since it began."""
+    return sum(sum(each["lost"].values()) for each in audit_state().values())
 
 
 class Bounded:

@@ -44,6 +44,16 @@ def client_ip(request: HttpRequest) -> Address | None:
     return client
 
 
+def client_address(request: HttpRequest) -> str:
+    """The same as text; empty where there is none."""
+    return _text(client_ip(request))
+
+
+@lru_cache(maxsize=4096)
+def _text(address: Address | None) -> str:
+    return str(address or "")
+
+
 @lru_cache(maxsize=4096)
 def parse_address(text: str) -> Address | None:
     """An address as proxies and servers write it: ``203.0.113.7``,

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from perfguard.sockets.refusals import Application, Message, Receive, Scope, Send
 
 
 class Lifespan:
     """Answers what ``application`` does not: Django's raises, with which a server that
-    insists on a lifespan does not start."""
+    insists on a lifespan does not start. ``at_end`` is called, in a thread, before the
+    server hears that all has ended: some then end by the signal itself, and nothing
+    that is registered with atexit is called."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(
+        self, application: Application, at_end: Callable[[], None] = lambda: None
+    ) -> None:
         self.application = application
+        self.at_end = at_end
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def ending(message: Message) -> None:
+            if message["type"].startswith("lifespan.shutdown"):
+                await asyncio.to_thread(self.at_end)
+            await send(message)
+
+        await self._live(scope, receive, ending)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         taken: list[Message] = []
         sent = False
 

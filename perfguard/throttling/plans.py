@@ -11,8 +11,9 @@ from typing import Any
 from django.conf import settings
 from django.core.signals import setting_changed
 
-from perfguard.conf import DEFAULT_RATES, conf
+from perfguard.conf import conf
 from perfguard.exceptions import InvalidRate, InvalidSetting, UnknownScope
+from perfguard.schema import DEFAULT_RATES
 from perfguard.throttling.rates import Rate
 
 ON_REDIS_FAILURE = ("memory", "refuse", "allow")

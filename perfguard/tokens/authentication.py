@@ -54,7 +54,7 @@ class JWTAuthentication(authentication.JWTAuthentication):
             token = self.get_validated_token(raw.encode())
             user = self.get_user(token)
         except (InvalidToken, AuthenticationFailed) as error:
-            tell_refused(type(self), request, _code(error))
+            tell_refused(type(self), request, _code(error), _whose(error))
             raise
         except InvalidCredential as error:
             tell_refused(type(self), request, error.code)
@@ -71,6 +71,7 @@ class JWTAuthentication(authentication.JWTAuthentication):
     def get_validated_token(self, raw_token: bytes) -> Any:
         """simplejwt's answer, and in each message a ``code`` that machines can read."""
         messages = []
+        user_key = ""
         for kind in simplejwt.api_settings.AUTH_TOKEN_CLASSES:
             if not issubclass(kind, Revocable):
                 raise InvalidSetting(
@@ -79,6 +80,7 @@ class JWTAuthentication(authentication.JWTAuthentication):
             try:
                 return kind(raw_token)
             except TokenError as error:
+                user_key = user_key or _whose(error)
                 messages.append(
                     {
                         "token_class": kind.__name__,
@@ -88,7 +90,9 @@ class JWTAuthentication(authentication.JWTAuthentication):
                     }
                 )
         detail = _("Given token not valid for any token type")
-        raise InvalidToken({"detail": detail, "messages": messages})
+        refused = InvalidToken({"detail": detail, "messages": messages})
+        refused.user_key = user_key  # type: ignore[attr-defined]
+        raise refused
 
     def get_user(self, validated_token: Any) -> Any:
         try:
@@ -137,10 +141,10 @@ def _verified(given: Any, request: HttpRequest | None) -> Any:
         raise
     except TokenError as error:
         code = _code_of(error)
-        tell_refused(JWTAuthentication, request, code)
+        tell_refused(JWTAuthentication, request, code, _whose(error))
         raise InvalidCredential(str(error), code=code) from error
     except APIException as error:
-        tell_refused(JWTAuthentication, request, _code(error))
+        tell_refused(JWTAuthentication, request, _code(error), _whose(error))
         raise InvalidCredential(_sentence(error), code=_code(error)) from error
     if request is not None:
         check_same_account(request, user)
@@ -213,10 +217,15 @@ def _sentence(error: APIException) -> str:
     return str(detail.get("detail", detail) if isinstance(detail, dict) else detail)
 
 
-def tell_refused(door: type, request: Any, code: str) -> None:
+def _whose(error: Exception) -> str:
+    """Of a revoked token: its signature was good, so that its user is known."""
+    return str(getattr(error, "user_key", ""))
+
+
+def tell_refused(door: type, request: Any, code: str, user_key: str = "") -> None:
     http = _http(request)
     if http is not None:
         setattr(http, REFUSED, True)
     credential_refused.send_robust(
-        door, request=http, kind="token", code=code, user_key=""
+        door, request=http, kind="token", code=code, user_key=user_key
     )

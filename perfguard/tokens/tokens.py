@@ -44,7 +44,11 @@ FOREVER = timedelta.max  # simplejwt takes None for a class without a lifetime
 
 
 class RevokedTokenError(TokenError):
-    """The token was good, and was revoked."""
+    """The token was good, and was revoked. ``user_key`` is whose it was."""
+
+    def __init__(self, message: object, user_key: str = "") -> None:
+        super().__init__(message)
+        self.user_key = user_key
 
 
 class Revocable(Base):
@@ -72,13 +76,14 @@ class Revocable(Base):
     def check_blacklist(self) -> None:
         """simplejwt's name. Raises TokenError, or the RevokedTokenError that is one."""
         try:
-            revoked = is_revoked(self.marks)
+            marks = self.marks
+            revoked = is_revoked(marks)
         except InvalidCredential as error:  # claims that are no such thing
             raise TokenError(str(error)) from error
         except TruthUnavailable as error:
             raise RevocationUnavailable from error
         if revoked:
-            raise RevokedTokenError(_("Token is revoked"))
+            raise RevokedTokenError(_("Token is revoked"), marks.user_key)
 
     def blacklist(self, reason: str = "", by: str = "") -> Delivery:
         """simplejwt's name. Revoke this token, and all others of its session."""

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import Error, transaction
 from django.utils.decorators import method_decorator
 from rest_framework import generics
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.parsers import FormParser
 from rest_framework.permissions import AllowAny, IsAuthenticated
 from rest_framework.request import Request
@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 from rest_framework_simplejwt import views
 
 from perfguard.exceptions import InvalidCredential
+from perfguard.http.actor import Actor, actor_for, name_actor
 from perfguard.tokens.authentication import JWTAuthentication, presented_token
 from perfguard.tokens.claims import ID, SID, user_key_of
 from perfguard.tokens.errors import RevocationFailed
@@ -79,6 +80,10 @@ class SignOutView(NoStore):
 
     def post(self, request: Request) -> Response:
         bearer = signed_token(_presented(request))
+        if bearer is not None:
+            marks = bearer.marks
+            name = Actor("token", marks.user_key, marker=marks.sid or marks.jti)
+            name_actor(request, name)
         form = SignOutSerializer(data=request.data)
         form.is_valid(raise_exception=True)
         texts = [form.validated_data.get(name) for name in ("refresh", "token")]
@@ -86,6 +91,8 @@ class SignOutView(NoStore):
         mine = [token for token in others if bearer is None or _same(token, bearer)]
         for token in ([bearer] if bearer else []) + mine:
             revoke(token, "sign_out", token.marks.user_key)
+        if bearer is not None:
+            _name_user(request, bearer)
         if len(mine) < len(others):
             raise ValidationError({"refresh": ["This token is not yours."]})
         return Response({"detail": "Signed out.", "code": "signed_out"})
@@ -147,6 +154,15 @@ class SessionView(NoStore):
             raise NotFound
         _end([sid], user_key)
         return Response(status=204)
+
+
+def _name_user(request: Request, token: UntypedToken) -> None:
+    """After the revocation, which must wait for nothing else."""
+    try:
+        user = JWTAuthentication().get_user(token)
+    except (APIException, Error):
+        return  # the id is told already
+    name_actor(request, actor_for("token", user, token.marks.sid or token.marks.jti))
 
 
 def _end(sids: Iterable[str], by: str) -> None:

@@ -23,7 +23,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from perfguard.conf import SETTINGS, conf, given, missed
+from perfguard.conf import conf, given, missed
 from perfguard.exceptions import InvalidSetting
 from perfguard.http.trusted_header import LABEL, small
 from perfguard.http.trusted_proxy import (
@@ -32,6 +32,7 @@ from perfguard.http.trusted_proxy import (
     too_wide,
     wrong_names,
 )
+from perfguard.schema import SETTINGS
 from perfguard.trusted_header.user_model import (
     email_field,
     has_groups,

@@ -3,12 +3,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 
+from perfguard.audit.admin_pages import AuditLinkMixin
 from perfguard.tokens.admin import sign_out_everywhere
 from project.demo.models import Note, User
 
 
 @admin.register(User)
-class EmailUserAdmin(UserAdmin):
+class EmailUserAdmin(AuditLinkMixin, UserAdmin):
     ordering = ("email",)
     list_display = ("email", "name", "is_staff", "is_active")
     search_fields = ("email", "name")

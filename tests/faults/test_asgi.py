@@ -36,6 +36,7 @@ def test_limits_hold_with_redis_and_without(site, own_redis):
         "status": True,
         "database": "ok",
         "redis": "ok",
+        "audit": "ok",
     }
     own_redis.kill()
     assert site.get("/ready").json()["redis"] == "away"

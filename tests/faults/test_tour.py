@@ -91,7 +91,18 @@ SOCKETS = [
 ]
 
 
-@pytest.mark.parametrize("lines", [PIPELINE, SOCKETS], ids=["pipeline", "sockets"])
+AUDIT = [
+    "POST /api/v1/auths/signin 200 completed - admin@example.com",
+    'sign_in: {"by":"password"}',
+    "POST /api/v1/notes?token=******** 201 completed - admin@example.com",
+    "manage.py perfguard_audit verify",
+    "Verified 1 seal",
+]
+
+
+@pytest.mark.parametrize(
+    "lines", [PIPELINE, AUDIT, SOCKETS], ids=["pipeline", "audit", "sockets"]
+)
 def test_the_tour_shows_what_stands_before_the_views(tour_text, lines):
     at = 0
     for line in lines:

@@ -16,11 +16,12 @@ from perfguard.api_keys.keys import Credential, parse
 from perfguard.api_keys.records import load, owner_of
 from perfguard.api_keys.requests import answer_for
 from perfguard.api_keys.serializers import IssuedApiKeySerializer
-from perfguard.conf import Settings, conf
+from perfguard.conf import conf
 from perfguard.exceptions import PerfguardError
 from perfguard.http.credentials import authorization, single
 from perfguard.http.trusted_header import trusted_email
 from perfguard.redis.client import close_client, get_client, make_client
+from perfguard.schema import Settings
 from perfguard.tokens import copy
 from perfguard.tokens.authentication import presented_token, verify_token
 from perfguard.tokens.backend import token_backend

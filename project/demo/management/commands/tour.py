@@ -24,7 +24,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from project import env
-from project.demo import identity_tour, pipeline_tour, socket_tour
+from project.demo import audit_tour, identity_tour, pipeline_tour, socket_tour
 
 DEMO = "demo@example.com"
 SHOWN = ("WWW-Authenticate", "Retry-After", "RateLimit-Policy", "RateLimit")
@@ -59,6 +59,7 @@ class Command(BaseCommand):
             identity_tour.show_api_keys(self, site)
             if not options["url"]:
                 identity_tour.show_trusted_header(self, site)
+                audit_tour.show_audit(self, site)
             self._sign_ins(site)
             self._state(site)
             self._flood(site, redis)
@@ -205,6 +206,8 @@ def own_site(redis: Redis | None, **own: str) -> Iterator[Site]:
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {
             "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "AUDIT_SPOOL_DIR": f"{folder}/audit",
+            "AUDIT_LOG_LEVEL": "REQUEST_RESPONSE",
             "DEMO_PASSWORD": PASSWORD,
             "DEMO_ADMIN_PASSWORD": PASSWORD,
             "WEBUI_AUTH_TRUSTED_EMAIL_HEADER": "X-Email",
