@@ -17,7 +17,7 @@ from django.utils.functional import LazyObject, empty
 from perfguard.audit.wanted import has_session_cookie, presents_credential
 from perfguard.conf import conf
 from perfguard.http.actor import Actor, actor_for, named_actor
-from perfguard.http.client_ip import UNIX, is_trusted
+from perfguard.http.trusted_proxy import distrusted, meta_value
 
 ANONYMOUS = Actor("anonymous")
 UNKNOWN = Actor("unknown")  # it was not looked up, or nobody could say
@@ -72,13 +72,10 @@ def _marker_of_token(token: Any) -> str:
 
 
 def _is_named_by_proxy(request: HttpRequest) -> bool:
-    name = conf.TRUSTED_EMAIL_HEADER
-    if not name or not conf.TRUSTED_PER_REQUEST:
+    header = conf.TRUSTED_EMAIL_HEADER
+    if not header or not conf.TRUSTED_PER_REQUEST:
         return False
-    meta = request.META
-    return bool(meta.get(f"HTTP_{name.upper().replace('-', '_')}")) and is_trusted(
-        meta.get("REMOTE_ADDR") or UNIX
-    )
+    return meta_value(request, header) is not None and not distrusted(request)
 
 
 def _is_of_the_session(request: HttpRequest, user: Any) -> bool:

@@ -98,9 +98,10 @@ def record_later(entry: Entry) -> None:
 
 
 def record_opened(entry: Entry) -> None:
-    """What is to be stored if the process is killed before the stream ends."""
+    """What is to be stored if the process is killed before the stream ends: in its
+    spool, where it has one."""
     spool = writers().spool
-    if spool is not None and conf.AUDIT_DURABILITY == "spool":
+    if spool is not None:
         spool.put_opened(to_line(entry))
 
 

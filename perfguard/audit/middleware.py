@@ -123,8 +123,9 @@ def _follow(watch: Watch, response: StreamingHttpResponse, actor: Actor) -> None
     """The entry of a stream is made when it ends; one that is on record before says
     what is true if the process is killed until then."""
     received = Capture(keeps=watch.keeps_response)
-    opened = watch.entry(actor, response, None, ABORTED, "ProcessEnded")
-    record_opened(opened._replace(duration_us=None))
+    if conf.AUDIT_DURABILITY == "spool":
+        opened = watch.entry(actor, response, None, ABORTED, "ProcessEnded")
+        record_opened(opened._replace(duration_us=None))
     # To HEAD no server reads a stream.
     is_head = watch.request.method == "HEAD"
 

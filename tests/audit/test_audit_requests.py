@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -510,6 +511,37 @@ def test_an_async_stream_is_counted_to_its_end(entries: Any, perfguard: Any) -> 
     async_to_sync(read)(2, "/astream?n=5")
     rows = [(each.outcome, each.bytes_out) for each in entries()]
     assert rows == [("completed", 5000), ("aborted", 2000)]
+
+
+def test_a_stream_that_nobody_reads_for_head_or_that_refuses_says_so(
+    rf: RequestFactory, entries: Any, perfguard: Any
+) -> None:
+    perfguard(AUDIT_METHODS=["HEAD", "POST"])
+
+    def view(request: Any) -> StreamingHttpResponse:
+        status = 200 if request.method == "HEAD" else 403
+        return StreamingHttpResponse(iter([b"x"]), status=status)
+
+    AuditMiddleware(view)(rf.head("/")).close()
+    refused = AuditMiddleware(view)(rf.post("/"))
+    assert b"".join(refused.streaming_content) == b"x"
+    assert [each.outcome for each in entries()] == ["completed", "refused"]
+
+
+@pytest.mark.parametrize("durability", ["async", "spool"])
+def test_an_entry_is_made_before_a_stream_only_where_it_is_kept(
+    durability: str, client: Client, only: Any, perfguard: Any, tmp_path: Path
+) -> None:
+    perfguard(
+        AUDIT_METHODS=["GET"],
+        AUDIT_DURABILITY=durability,
+        AUDIT_SPOOL_DIR=str(tmp_path),
+    )
+    response = client.get("/stream?n=1")
+    spooled = b"".join(path.read_bytes() for path in tmp_path.glob("*.spool"))
+    assert (b"ProcessEnded" in spooled) is (durability == "spool")
+    assert b"".join(response.streaming_content)
+    assert only().outcome == "completed"
 
 
 def test_a_file_is_counted_to_its_end(
